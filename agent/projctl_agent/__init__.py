@@ -1,0 +1,1 @@
+"""Runs beside the units: stops what is idle and reports what happened."""

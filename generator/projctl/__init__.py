@@ -1,0 +1,1 @@
+"""Renders and applies socket-activated systemd units, one server per project."""

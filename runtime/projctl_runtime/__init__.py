@@ -1,0 +1,1 @@
+"""Runs inside a project: readiness helpers."""
