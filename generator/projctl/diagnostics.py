@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, order=True)
@@ -28,7 +30,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong. `path` is the key's place in the manifest, such as `$.projects.shop.listen`."""
+    """One thing that is wrong. `path` is the key's place in the manifest, such as `$.projects.shop.path`."""
 
     message: str
     mark: Mark | None = None

@@ -11,9 +11,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from projctl.diagnostics import Mark
 from projctl.shellwords import Variable, Word, literal, split
 from projctl.values import (
+    BadValueError,
     kind,
     literal_text,
     parse_bytes,
+    parse_each,
     parse_percent,
     parse_range,
     parse_seconds,
@@ -34,7 +36,8 @@ _ONE_LISTEN = {
     "type": ["string", "integer"],
     "examples": [3400, "auto", "auto:5001-5100", "127.0.0.1:3400", "unix"],
 }
-_RANGES = {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^[0-9]+-[0-9]+$"}}
+_RANGE = {"type": "string", "pattern": "^[0-9]+-[0-9]+$", "examples": ["5001-5100"]}
+_RANGES = {"anyOf": [_RANGE, {"type": "array", "minItems": 1, "items": _RANGE}]}
 
 
 class Frozen(BaseModel):
@@ -52,17 +55,19 @@ class Run(Frozen):
 def parse_run(value: object) -> Run:
     """A command from its string form (split as a shell would, without a shell) or its list form (literal)."""
     if isinstance(value, list):
-        words = tuple(literal(literal_text(word)) for word in value)
+        words = tuple(literal(word) for _, word in parse_each(enumerate(value), literal_text))
     elif isinstance(value, str):
         words = split(literal_text(value))
     else:
-        raise ValueError(f"must be a command as a string or as a list of strings, {kind(value)} is neither")
+        raise ValueError(f"must be a command as a string or as a list of strings, not {kind(value)}")
     if not words or words[0] == ("",):
         raise ValueError("must name a program")
     if any(isinstance(part, Variable) for part in words[0]):
-        raise ValueError("cannot take the program's name from a variable: systemd does not expand it there")
+        raise BadValueError(
+            "cannot take the program's name from a variable: systemd does not expand it there"
+        )
     if isinstance(value, str) and re.match(r"[A-Za-z_][A-Za-z0-9_]*=", str(words[0][0])):
-        raise ValueError('must begin with a program; put variables under "env"')
+        raise BadValueError("must begin with a program, not with a variable", 'put variables under "env"')
     return Run(words=words)
 
 
@@ -86,8 +91,8 @@ def parse_listen(value: object) -> Listen:
     if isinstance(value, int) and not isinstance(value, bool):
         return Listen(port=_port(value))
     if not isinstance(value, str):
-        raise ValueError(_LISTEN_FORMS)
-    if value.isascii() and value.isdigit():
+        raise BadValueError(_LISTEN_FORMS, _LISTEN_HINT)
+    if re.fullmatch("[0-9]{1,9}", value):
         return Listen(port=_port(int(value)))
     if value == "auto":
         return Listen(auto=True)
@@ -101,11 +106,12 @@ def parse_listen(value: object) -> Listen:
 
 
 _LISTEN_FORMS = 'must be a port from 1 to 65535, "auto", "auto:a-b", "host:port", "unix" or an absolute path'
+_LISTEN_HINT = 'to take a free port, write "auto" or "auto:5001-5100"'
 
 
 def _port(number: int) -> int:
     if not 1 <= number <= 65535:
-        raise ValueError(_LISTEN_FORMS)
+        raise BadValueError(_LISTEN_FORMS, _LISTEN_HINT)
     return number
 
 
@@ -121,9 +127,9 @@ def _socket_path(text: str) -> str:
 
 
 def _host_and_port(text: str) -> Listen:
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)|(localhost)):(\d{1,5})", text)
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)|(localhost)):([0-9]{1,5})", text)
     if not match:
-        raise ValueError(_LISTEN_FORMS)
+        raise BadValueError(_LISTEN_FORMS, _LISTEN_HINT)
     host = "127.0.0.1" if match[3] else match[1] or match[2]
     try:
         address = ipaddress.ip_address(host)
@@ -138,22 +144,26 @@ def parse_listens(value: object) -> dict[str, Listen]:
         return {"http": parse_listen(value)}
     if not value:
         raise ValueError("must name at least one socket")
-    return {_socket_name(name): parse_listen(item) for name, item in value.items()}
+    parse_each(((name, name) for name in value), _socket_name)
+    return dict(parse_each(value.items(), parse_listen))
 
 
 def _socket_name(name: object) -> str:
     if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9-]{0,30}", name) or name == "backend":
-        raise ValueError(
-            f'cannot call a socket "{name}": use lower-case letters, digits and "-"; "backend" is taken'
-        )
+        hint = 'use at most 31 lower-case letters, digits and "-"; "backend" is taken'
+        raise BadValueError("cannot be the name of a socket", hint, on_key=True)
     return name
 
 
 class Idle(Frozen):
     """When an unused project stops: seconds without use (None: never), and seconds it runs at the least."""
 
-    stop: Annotated[float | None, BeforeValidator(parse_seconds_or_never), _SPAN] = 3600.0
-    min_uptime: Annotated[float, BeforeValidator(parse_seconds_or_zero), _SPAN] = 0.0
+    stop: Annotated[float | None, BeforeValidator(parse_seconds_or_never), _SPAN] = Field(
+        3600.0, description='how long nobody must have used it, or "never"'
+    )
+    min_uptime: Annotated[float, BeforeValidator(parse_seconds_or_zero), _SPAN] = Field(
+        0.0, description="how long it runs at the least, used or not"
+    )
 
 
 def parse_idle(value: object) -> object:
@@ -166,10 +176,16 @@ class Limits(Frozen):
 
     memory: Annotated[
         int | None, BeforeValidator(parse_bytes), WithJsonSchema({"type": ["string", "integer"]})
-    ] = None
-    cpu: Annotated[float | None, BeforeValidator(parse_percent), WithJsonSchema({"type": "string"})] = None
-    tasks: Annotated[int | None, Field(gt=0, le=4_000_000)] = None
-    threads: Annotated[int | None, Field(gt=0, le=4096)] = None
+    ] = Field(None, description='the most memory it may take, such as "512M"')
+    cpu: Annotated[float | None, BeforeValidator(parse_percent), WithJsonSchema({"type": "string"})] = Field(
+        None, description='the most CPU time it may take, such as "50%" of one CPU'
+    )
+    tasks: Annotated[int | None, Field(ge=1, le=4_000_000)] = Field(
+        None, description="the most processes and threads it may have"
+    )
+    threads: Annotated[int | None, Field(ge=1, le=4096)] = Field(
+        None, description="threads of the common numeric libraries"
+    )
 
 
 def parse_ranges(value: object) -> tuple[tuple[int, int], ...]:
@@ -177,21 +193,21 @@ def parse_ranges(value: object) -> tuple[tuple[int, int], ...]:
     items = value if isinstance(value, list) else [value]
     if not items:
         raise ValueError("must have at least one range")
-    return tuple(parse_range(item) for item in items)
+    return tuple(found for _, found in parse_each(enumerate(items), parse_range))
 
 
 def parse_env(value: object) -> dict[str, str]:
     """Environment variables; values are literal and reach the process byte for byte."""
     if not isinstance(value, dict):
-        raise ValueError(f"must be a mapping of names to strings, {kind(value)} is not")
-    for name, text in value.items():
-        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise ValueError(f'cannot set a variable called "{name}": use letters, digits and "_"')
-        try:
-            literal_text(text)
-        except ValueError as error:
-            raise ValueError(f"{name} {error}") from None
-    return dict(value)
+        raise ValueError(f"must be a mapping of names to strings, not {kind(value)}")
+    parse_each(((name, name) for name in value), _variable_name)
+    return dict(parse_each(value.items(), literal_text))
+
+
+def _variable_name(name: object) -> str:
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise BadValueError("cannot be the name of a variable", 'use letters, digits and "_"', on_key=True)
+    return name
 
 
 class Settings(Frozen):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 _UNITS_OF_TIME = {
     "ms": 0.001, "s": 1, "sec": 1, "second": 1, "seconds": 1, "m": 60, "min": 60, "minute": 60, "minutes": 60,
@@ -11,7 +15,45 @@ _UNITS_OF_TIME = {
 }  # fmt: skip
 _UNITS_OF_SIZE = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SPAN_FORM = 'must be a time span such as "90s", "15m" or "1h 30min"'
+_SPAN_PART = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)[ \t]*([a-z]*)")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+_Step = TypeVar("_Step", str, int)
+_Part = TypeVar("_Part")
+
+
+class BadValueError(ValueError):
+    """A value that cannot stand; `hint` says what to write instead, `on_key` that its key is at fault."""
+
+    def __init__(self, message: str, hint: str | None = None, *, on_key: bool = False) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.on_key = on_key
+
+
+class BadPartsError(ValueError):
+    """Parts of one value that cannot stand, each with its key or index and what is wrong with it."""
+
+    def __init__(self, parts: Iterable[tuple[str | int, ValueError]]) -> None:
+        self.parts = tuple(parts)
+        super().__init__("; ".join(f"{step} {part}" for step, part in self.parts))
+
+
+def parse_each(
+    parts: Iterable[tuple[_Step, object]], parse: Callable[[object], _Part]
+) -> list[tuple[_Step, _Part]]:
+    """Every part parsed, with its key or index; raises one BadPartsError for all that cannot be."""
+    good: list[tuple[_Step, _Part]] = []
+    bad: list[tuple[str | int, ValueError]] = []
+    for step, part in parts:
+        try:
+            good.append((step, parse(part)))
+        except ValueError as error:
+            bad.append((step, error))
+    if bad:
+        raise BadPartsError(bad)
+    return good
 
 
 def parse_seconds(value: object) -> float:
@@ -28,10 +70,10 @@ def parse_seconds(value: object) -> float:
 
 
 def _sum_of_spans(text: str) -> float:
-    if re.sub(r"\d+(?:\.\d+)?[ \t]*[a-z]*", "", text).strip():
+    if _SPAN_PART.sub("", text).strip():
         raise ValueError(_SPAN_FORM)
     total = 0.0
-    for number, unit in re.findall(r"(\d+(?:\.\d+)?)[ \t]*([a-z]*)", text):
+    for number, unit in _SPAN_PART.findall(text):
         if unit and unit not in _UNITS_OF_TIME:
             raise ValueError(f'unknown time unit "{unit}", must be one of: ms, s, min, h, d, w')
         total += float(number) * _UNITS_OF_TIME[unit or "s"]
@@ -57,7 +99,7 @@ def parse_bytes(value: object) -> int:
     """Bytes of a size as systemd writes it (`512M`, base 1024)."""
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
-    match = re.fullmatch(r"(\d+)([KMGT]?)", value) if isinstance(value, str) else None
+    match = re.fullmatch(r"([0-9]{1,15})([KMGT]?)", value) if isinstance(value, str) else None
     if not match or int(match[1]) == 0:
         raise ValueError('must be a size above zero such as "512M" or "2G"')
     return int(match[1]) * _UNITS_OF_SIZE[match[2]]
@@ -65,7 +107,7 @@ def parse_bytes(value: object) -> int:
 
 def parse_percent(value: object) -> float:
     """Percent of one CPU (`50%`, `200%` for two)."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)%", value) if isinstance(value, str) else None
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)%", value) if isinstance(value, str) else None
     if not match or float(match[1]) <= 0:
         raise ValueError('must be a percentage of one CPU above zero, such as "50%" or "200%"')
     return float(match[1])
@@ -73,7 +115,7 @@ def parse_percent(value: object) -> float:
 
 def parse_range(value: object) -> tuple[int, int]:
     """First and last port of `a-b`, both included."""
-    match = re.fullmatch(r"(\d{1,5})-(\d{1,5})", value) if isinstance(value, str) else None
+    match = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,5})", value) if isinstance(value, str) else None
     if not match:
         raise ValueError('must be a range of ports such as "5001-5100"')
     first, last = int(match[1]), int(match[2])
@@ -85,7 +127,8 @@ def parse_range(value: object) -> tuple[int, int]:
 def literal_text(value: object) -> str:
     """Text that systemd can carry to the process byte for byte: no control characters but tab and newline."""
     if not isinstance(value, str):
-        raise ValueError(f"must be a string, {kind(value)} is not; put it in quotes")
+        hint = f'write it in quotes: "{value}"' if isinstance(value, int | float) else None
+        raise BadValueError(f"must be a string, not {kind(value)}", hint)
     if found := _CONTROL.search(value):
         raise ValueError(f"cannot carry the control character U+{ord(found[0]):04X}")
     try:
@@ -107,4 +150,5 @@ def kind(value: object) -> str:
     """What a value is, in the words of a message."""
     if isinstance(value, bool):
         return "true or false"
-    return {int: "a number", float: "a number", list: "a list", dict: "a mapping"}.get(type(value), "empty")
+    names = {str: "a string", int: "a number", float: "a number", list: "a list", dict: "a mapping"}
+    return names.get(type(value), "empty")
