@@ -1,0 +1,105 @@
+"""Users and what the permissions on this machine let them do; reads only."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Where a sandbox puts something empty over everything: what lies below is bound in, whoever owns the way.
+COVERED = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - names, not files of ours
+
+_READ, _EXECUTE = 4, 1
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who a project runs as. A dynamic user has no number, group or home before it runs."""
+
+    name: str
+    uid: int | None = None
+    gid: int | None = None
+    groups: frozenset[int] = field(default_factory=frozenset)
+    home: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return "a dynamic user" if self.uid is None else f'user "{self.name}"'
+
+    def may_execute(self, path: str) -> bool:
+        """Whether it may run the file, or enter the directory, once it has come that far; raises OSError."""
+        return self._may(path, _EXECUTE)
+
+    def may_read(self, path: str) -> bool:
+        """Whether it may read the file, once it has come that far; raises OSError."""
+        return self._may(path, _READ)
+
+    def _may(self, path: str, bit: int) -> bool:
+        status = Path(path).stat()
+        if self.uid == 0:
+            return bit == _READ or stat.S_ISDIR(status.st_mode) or bool(status.st_mode & 0o111)
+        if self.uid == status.st_uid:
+            allowed = status.st_mode >> 6
+        else:
+            allowed = status.st_mode >> 3 if status.st_gid in self.groups else status.st_mode
+        return bool(allowed & bit) or _has_access_list(path)
+
+
+def _has_access_list(path: str) -> bool:
+    # Lists can grant what the mode does not show; then the start itself must tell.
+    try:
+        return bool(os.getxattr(path, "system.posix_acl_access"))
+    except OSError:
+        return False
+
+
+#: What the system manager itself runs as.
+ROOT = Account("root", 0, 0, frozenset({0}), "/root")
+
+
+def find(name: str) -> Account:
+    """The account of a user's name or number; raises KeyError when there is none."""
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        if not (name.isascii() and name.isdigit()):
+            raise
+        entry = pwd.getpwuid(int(name))
+    return _account(entry)
+
+
+def own() -> Account:
+    """Our own account, whether or not it has an entry in the user database."""
+    try:
+        return _account(pwd.getpwuid(os.getuid()))
+    except KeyError:
+        groups = frozenset(os.getgroups())
+        return Account(str(os.getuid()), os.getuid(), os.getgid(), groups, str(Path.home()))
+
+
+def _account(entry: pwd.struct_passwd) -> Account:
+    groups = frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid))
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
+
+
+def barriers(account: Account, path: str) -> Iterator[str]:
+    """The directories on the way to `path`, also along its symlinks, that the account cannot pass."""
+    parents = [*reversed(Path(path).parents), *reversed(Path(os.path.realpath(path)).parents)]
+    for parent in dict.fromkeys(parents):
+        try:
+            if not account.may_execute(str(parent)):
+                yield str(parent)
+        except FileNotFoundError:
+            return
+
+
+def is_below(path: str, directories: tuple[str, ...]) -> bool:
+    """Whether the path is one of the directories or lies in one."""
+    return any(path == directory or path.startswith(directory.rstrip("/") + "/") for directory in directories)

@@ -1,0 +1,189 @@
+"""Facts about this machine that units need and manifests cannot tell; reads only, runs nothing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from projctl import accounts, programs
+from projctl.accounts import COVERED, Account, barriers, is_below
+from projctl.diagnostics import Problem
+from projctl.network import (
+    bindable,
+    ephemeral_range,
+    first_unprivileged_port,
+    listeners,
+    reserved_ports,
+    try_bind,
+    unix_listeners,
+    user_name,
+)
+from projctl.shellwords import plain
+
+if TYPE_CHECKING:
+    from projctl.model import Fleet, Project
+
+__all__ = [
+    "Facts",
+    "bindable",
+    "ephemeral_range",
+    "first_unprivileged_port",
+    "inspect",
+    "listeners",
+    "reserved_ports",
+    "try_bind",
+    "unix_listeners",
+]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found for one project.
+
+    `program` is absolute, as found, symlinks kept. `interpreter_roots` are paths outside the project and the
+    system's trees that must be visible for it to run. `uid`, `gid` and `home` are None for a dynamic user.
+    `hidden`: the user cannot reach some of these on its own, the sandbox must bind them in.
+    """
+
+    program: str
+    interpreter_roots: tuple[str, ...]
+    uid: int | None
+    gid: int | None
+    home: str | None
+    directory_owner: str
+    hidden: bool = False
+
+
+def inspect(fleet: Fleet, user_mode: bool) -> tuple[dict[str, Facts], list[Problem]]:
+    """The facts by project, for those that have no error, and every problem that was found."""
+    facts: dict[str, Facts] = {}
+    problems: list[Problem] = []
+    known: dict[str | None, Account | Problem] = {}
+    for name, project in fleet.projects.items():
+        inspection = _Inspection(fleet, project, user_mode)
+        if project.user not in known:
+            known[project.user] = _account(project.user, user_mode)
+        found = inspection.run(known[project.user])
+        problems += inspection.problems
+        if found and not inspection.problems:
+            facts[name] = found
+    return facts, problems
+
+
+def _account(user: str | None, user_mode: bool) -> Account | Problem:
+    if user == "dynamic":
+        return (
+            Problem('cannot use "dynamic" in user mode', hint="leave it out") if user_mode else Account(user)
+        )
+    try:
+        account = accounts.find(user or "root") if user or not user_mode else accounts.own()
+    except (KeyError, OverflowError):
+        hint = f'create it with "useradd --system {user}", or write "dynamic"'
+        return Problem(f'unknown user "{user}"', hint=hint)
+    if user_mode and account.uid != os.getuid():
+        hint = "leave it out, or apply the manifest as root for the system manager"
+        return Problem(f'cannot run as user "{user}" in user mode', hint=hint)
+    return account
+
+
+class _Inspection:
+    """The look at one project."""
+
+    def __init__(self, fleet: Fleet, project: Project, user_mode: bool) -> None:
+        self.problems: list[Problem] = []
+        self._fleet, self._project = fleet, project
+        binds = not user_mode and (project.user == "dynamic" or project.sandbox == "strict")
+        self._covered = COVERED if binds else ()
+        self._reader = accounts.own() if user_mode else accounts.ROOT
+
+    def run(self, account: Account | Problem) -> Facts | None:
+        directory = self._near_manifest("path", self._project.path)
+        if isinstance(account, Problem):
+            self._add("user", account.message, account.hint)
+        usable = self._check_directory(directory, account if isinstance(account, Account) else self._reader)
+        if self._project.env_file is not None:
+            self._check_env_file(self._near_manifest("env_file", self._project.env_file))
+        return self._look_up(directory, account) if usable and isinstance(account, Account) else None
+
+    def _near_manifest(self, key: str, path: str) -> str:
+        """The path as an absolute one; a relative one is meant from the manifest's own directory."""
+        mark = self._fleet.mark(self._project.name, key)
+        return os.path.normpath(Path.cwd() / Path(mark.file if mark else ".").parent / path)
+
+    def _add(self, key: str, message: str, hint: str | None = None) -> None:
+        mark = self._fleet.mark(self._project.name, key)
+        self.problems.append(Problem(message, mark, f"$.projects.{self._project.name}.{key}", hint))
+
+    def _refuse_look(self, key: str, path: str, error: OSError) -> None:
+        reason = (error.strerror or str(error)).lower()
+        hint = "try again as root" if isinstance(error, PermissionError) else None
+        self._add(key, f"cannot look at {path}: {reason}", hint)
+
+    def _check_directory(self, path: str, account: Account) -> bool:
+        try:
+            if not Path(path).exists():
+                self._add("path", f"cannot find the directory {path}")
+            elif not Path(path).is_dir():
+                self._add("path", f"{path} is not a directory")
+            elif not account.may_execute(path):
+                self._add("path", f"{path} cannot be entered by {account.label}", f"try: ls -ld {path}")
+            elif barrier := self._barrier(account, path):
+                self._add("path", f"{path} cannot be entered by {account.label}", _way_in(barrier))
+            else:
+                return True
+        except OSError as error:
+            self._refuse_look("path", path, error)
+        return False
+
+    def _barrier(self, account: Account, path: str) -> str | None:
+        """The first directory on the way that neither the user can pass nor the sandbox gets around."""
+        if account.uid == 0:
+            return None
+        return next((b for b in barriers(account, path) if not is_below(b, self._covered)), None)
+
+    def _check_env_file(self, path: str) -> None:
+        # systemd reads it, not the project.
+        try:
+            if not Path(path).exists():
+                self._add("env_file", f"cannot find the file {path}")
+            elif not Path(path).is_file():
+                self._add("env_file", f"{path} is not a file")
+            elif not self._reader.may_read(path) or self._barrier(self._reader, path):
+                self._add("env_file", f"cannot read {path}: permission denied")
+        except OSError as error:
+            self._refuse_look("env_file", path, error)
+
+    def _look_up(self, directory: str, account: Account) -> Facts | None:
+        def refusal(path: str) -> str | None:
+            if not programs.is_file(path):
+                return "it is not a file"
+            if barrier := self._barrier(account, path):
+                return f"{account.label} cannot enter {barrier}"
+            return None if account.may_execute(path) else f"{account.label} cannot execute it"
+
+        word, env = plain(self._project.run.words[0]), self._project.env
+        try:
+            program = programs.find(word, directory, env, refusal)
+            files = programs.chain(program, env)
+            for file in files[1:]:
+                if reason := refusal(file):
+                    hint = 'install it where that user can reach it, or write "sandbox: strict", which binds it in'
+                    raise programs.NotRunnableError(f"cannot run {program} with {file}: {reason}", hint)
+        except programs.NotRunnableError as error:
+            self._add("run", str(error), error.hint)
+            return None
+        except OSError as error:
+            self._refuse_look("run", error.filename or word, error)
+            return None
+        roots = programs.roots(files, directory)
+        hidden = account.uid != 0 and any(any(barriers(account, path)) for path in (directory, *files))
+        owner = user_name(Path(directory).stat().st_uid)
+        return Facts(program, roots, account.uid, account.gid, account.home, owner, hidden)
+
+
+def _way_in(barrier: str) -> str:
+    if is_below(barrier, COVERED):
+        return f'the way is barred at {barrier}; "sandbox: strict" or "user: dynamic" binds the directory in'
+    return f"the way is barred at {barrier}: let that user enter it, or move the project elsewhere"
