@@ -1,0 +1,207 @@
+"""The process that owns a lab: boots it, and takes all of it away when its parent is gone, however that ends.
+
+It lives in a session and a mount namespace of its own, so neither Ctrl-C nor the death of projctl reaches
+it first, and every mount goes with it. The kernel kills systemd-nspawn, and with it the whole lab, when
+this process dies. What the kernel does not take back, the lab's cgroups, is removed here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from projctl.lab import image, kernel, tree
+
+CGROUPS = Path("/sys/fs/cgroup")
+_SCRATCH = Path("/run")
+_NOTIFY = _SCRATCH / "lab-notify"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to boot. `binds` are shared with the host, `overlays` shown with changes kept in memory."""
+
+    name: str
+    parent: int
+    control: int
+    console: int
+    network: Literal["host", "private"]
+    binds: list[str] = field(default_factory=list)
+    overlays: list[str] = field(default_factory=list)
+
+
+def main(text: str) -> None:
+    """Boot what the JSON `text` orders, tell the parent its leader's pid, stay until the parent is gone."""
+    order = Order(**json.loads(text))
+    control = socket.socket(fileno=order.control)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        _supervise(order, control)
+    except (OSError, subprocess.SubprocessError) as error:
+        _tell(control, {"error": str(error)})
+
+
+def _tell(control: socket.socket, message: dict[str, object]) -> None:
+    with contextlib.suppress(OSError):
+        control.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _supervise(order: Order, control: socket.socket) -> None:
+    options = _mount_all(order)
+    notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    notify.bind(str(_NOTIFY))
+    cgroup = CGROUPS / order.name
+    try:
+        cgroup.mkdir()
+        machine = _spawn(order, cgroup, options)
+        _watch(order, control, notify, machine)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        remove(cgroup)
+
+
+def _mount_all(order: Order) -> list[str]:
+    """Mount all that the lab boots from; returns the options that show it to systemd-nspawn."""
+    kernel.unshare(kernel.CLONE_NEWNS)
+    kernel.mount("none", Path("/"), flags=kernel.MS_REC | kernel.MS_PRIVATE)
+    mounts = list(tree.mounted_directories())
+    # the scratch covers /run, so what lies below it is held open from here on
+    held = [
+        (path, kind, os.open(path, os.O_PATH))
+        for kind in ("binds", "overlays")
+        for path in getattr(order, kind)
+    ]
+    scratch = tree.Scratch(_SCRATCH)
+    _mount_cgroups()
+    root = tree.assemble(scratch, mounts)
+    _in_root(root, lambda: image.prepare(Path("/")))
+    options = [f"--directory={root}"]
+    for path, kind, descriptor in held:
+        place = tree.show(scratch, f"/proc/self/fd/{descriptor}", shared=kind == "binds")
+        options.append(
+            "--bind=" + ":".join(text.replace("\\", "\\\\").replace(":", "\\:") for text in (place, path))
+        )
+        os.close(descriptor)
+    return options
+
+
+def _mount_cgroups() -> None:
+    if (CGROUPS / "cgroup.controllers").exists():
+        return
+    kernel.unmount(CGROUPS)
+    kernel.mount("cgroup2", CGROUPS, "cgroup2")
+
+
+def _in_root(root: Path, action: Callable[[], None]) -> None:
+    """Run `action` in a child whose root is `root`, where no symbolic link can lead to the host's files."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.chroot(root)
+            os.chdir("/")
+            action()
+            os._exit(0)
+        except BaseException as error:  # noqa: BLE001 - a forked child must never return
+            print(f"cannot prepare the lab's files: {error}", file=sys.stderr, flush=True)  # noqa: T201
+            os._exit(1)
+    if os.waitpid(child, 0)[1]:
+        raise OSError("cannot prepare the lab's files")
+
+
+def _spawn(order: Order, cgroup: Path, options: list[str]) -> subprocess.Popen[bytes]:
+    def enter() -> None:
+        kernel.die_with_parent(signal.SIGKILL)
+        (cgroup / "cgroup.procs").write_text("0")
+
+    network = (
+        ["--private-network", "--resolv-conf=off"]
+        if order.network == "private"
+        else ["--resolv-conf=replace-host"]
+    )
+    return subprocess.Popen(
+        [
+            "systemd-nspawn", "--quiet", "--boot", "--console=pipe", "--register=no", "--keep-unit",
+            f"--machine={order.name}", f"--hostname={socket.gethostname()}", "--notify-ready=yes",
+            "--link-journal=no", "--timezone=off", "--settings=no",
+            # never CAP_SYS_TIME or CAP_SYS_MODULE: clock and kernel are the host's
+            "--capability=CAP_BPF,CAP_NET_ADMIN,CAP_PERFMON", "--system-call-filter=bpf perf_event_open pidfd_getfd",
+            *network, *options,
+        ],
+        env={
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "NOTIFY_SOCKET": str(_NOTIFY),
+            "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
+            "SYSTEMD_NSPAWN_TMPFS_TMP": "0",
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=order.console,
+        stderr=order.console,
+        preexec_fn=enter,
+    )  # fmt: skip
+
+
+def _watch(
+    order: Order, control: socket.socket, notify: socket.socket, machine: subprocess.Popen[bytes]
+) -> None:
+    """Pass on what systemd-nspawn notifies, until it ends or the parent closes its end or dies."""
+    parent = os.pidfd_open(order.parent)
+    if os.getppid() != order.parent:
+        return
+    ended = os.pidfd_open(machine.pid)
+    poll = select.poll()
+    for descriptor in (control.fileno(), parent, notify.fileno(), ended):
+        poll.register(descriptor, select.POLLIN)
+    while True:
+        ready = {descriptor for descriptor, _ in poll.poll()}
+        if ready & {control.fileno(), parent}:
+            return
+        if ended in ready:
+            raise OSError(f"systemd-nspawn ended with status {machine.wait()}")
+        _tell(control, _notification(notify.recv(65536).decode(errors="replace")))
+
+
+def _notification(text: str) -> dict[str, object]:
+    """The parts of a notification, see sd_notify(3), that the parent needs."""
+    known = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    message: dict[str, object] = {}
+    if "X_NSPAWN_LEADER_PID" in known:
+        message["leader"] = int(known["X_NSPAWN_LEADER_PID"])
+    if known.get("READY") == "1":
+        message["ready"] = True
+    return message
+
+
+def remove(cgroup: Path) -> None:
+    """Kill all processes of the cgroup and its children, wait for their end, remove the directories."""
+    deadline = time.monotonic() + 10
+    while cgroup.exists() and time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            (cgroup / "cgroup.kill").write_text("1")
+        _reap()
+        for directory, _, _ in os.walk(cgroup, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(directory).rmdir()
+        if cgroup.exists():
+            time.sleep(0.01)
+
+
+def _reap() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
