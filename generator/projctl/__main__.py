@@ -1,0 +1,5 @@
+"""`python -m projctl`."""
+
+from projctl.cli import main
+
+main()

@@ -1,0 +1,212 @@
+"""Carries a plan out: atomic writes, one reload at the most, and everything back when a step fails."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from projctl import installed, systemctl
+from projctl.diagnostics import Problem, ProjctlError
+from projctl.render import TARGET
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from projctl.plan import Plan
+    from projctl.scope import Scope
+
+REGISTRY = "ports.json"
+
+
+def write(path: Path, text: str, mode: int = 0o644, times: tuple[int, int] | None = None) -> None:
+    """Replace a file as a whole or not at all, and safely on disk; `times` (ns) keeps its time stamp."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", errors="surrogateescape") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        if times:
+            os.utime(name, ns=times)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def locked(scope: Scope) -> Iterator[None]:
+    """Hold the lock of the state directory: two runs never give ports or write units at the same time."""
+    with _clear(f"cannot write to {scope.state}"):
+        scope.state.mkdir(parents=True, exist_ok=True)
+        handle = os.open(scope.state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _clear(what: str) -> Iterator[None]:
+    """Operating system errors as one clear message."""
+    try:
+        yield
+    except PermissionError as error:
+        raise ProjctlError(
+            f"{what}: permission denied ({error.filename})", hint="run as root, or with --user"
+        ) from None
+    except OSError as error:
+        raise ProjctlError(f"{what}: {(error.strerror or str(error)).lower()}") from None
+
+
+def write_registry(scope: Scope, text: str) -> None:
+    """Store the port registry."""
+    with _clear(f"cannot write the port registry in {scope.state}"):
+        if _read(scope.state / REGISTRY) != text:
+            write(scope.state / REGISTRY, text)
+
+
+def read_registry(scope: Scope) -> str | None:
+    """The stored port registry, None when there is none."""
+    with _clear(f"cannot read the port registry in {scope.state}"):
+        return _read(scope.state / REGISTRY)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="surrogateescape")
+    except FileNotFoundError:
+        return None
+
+
+def export(directory: Path, units: Mapping[str, str]) -> None:
+    """Write rendered units into a directory of the user's; files there that are not ours are left alone."""
+    with _clear(f"cannot write to {directory}"):
+        for name, text in units.items():
+            if _read(directory / name) != text:
+                write(directory / name, text)
+
+
+def verify(scope: Scope, units: Mapping[str, str]) -> None:
+    """Raise what systemd-analyze says about the units; it must say nothing."""
+    if not units:
+        return
+    with tempfile.TemporaryDirectory(prefix="projctl-verify-") as name:
+        files = [Path(name, unit) for unit in units]
+        for file in files:
+            file.write_text(units[file.name], errors="surrogateescape")
+        said = systemctl.verify(scope, files).replace(f"{name}/", "")
+    if said:
+        raise ProjctlError(*(Problem(f"systemd refuses the units: {line}") for line in said.splitlines()))
+
+
+@dataclass
+class _Journal:
+    """What was there before, to put it back."""
+
+    scope: Scope
+    files: dict[Path, tuple[str, tuple[int, int]] | None] = field(default_factory=dict)
+    links: list[tuple[Path, str | None]] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    started: list[str] = field(default_factory=list)
+
+    def remember(self, path: Path) -> None:
+        text = _read(path)
+        stamp = path.stat() if text is not None else None
+        self.files[path] = (
+            (text, (stamp.st_atime_ns, stamp.st_mtime_ns)) if text is not None and stamp else None
+        )
+
+    def undo(self) -> None:
+        if self.started:
+            systemctl.stop(self.scope, self.started)
+        for path, old in self.files.items():
+            if old is None:
+                path.unlink(missing_ok=True)
+            else:
+                write(path, old[0], times=old[1])
+        for path, target in reversed(self.links):
+            path.unlink(missing_ok=True)
+            if target is not None:
+                path.symlink_to(target)
+        systemctl.daemon_reload(self.scope)
+        if self.stopped:
+            systemctl.start(self.scope, [unit for unit in self.stopped if unit.endswith(".socket")])
+
+
+def run(plan: Plan, scope: Scope, registry: str, *, tell: Callable[[str], None] = lambda _: None) -> None:
+    """Carry the plan out; on any failure put everything back as it was and say so."""
+    before = _Journal(scope)
+    try:
+        before.remember(scope.state / REGISTRY)
+        with _clear(f"cannot install units in {scope.units}"):
+            _carry_out(plan, scope, registry, before, tell)
+    except BaseException as error:
+        undone = _undo(before)
+        if isinstance(error, ProjctlError):
+            raise ProjctlError(*error.problems, Problem(undone)) from None
+        raise
+
+
+def _undo(before: _Journal) -> str:
+    try:
+        before.undo()
+    except (ProjctlError, OSError) as error:
+        return f"cannot put everything back: {error}"
+    return "nothing was changed: all units are as they were before"
+
+
+def _carry_out(
+    plan: Plan, scope: Scope, registry: str, before: _Journal, tell: Callable[[str], None]
+) -> None:
+    write_registry(scope, registry)
+    if plan.stop:
+        tell(f"closing {_count(plan.stop)}")
+        before.stopped += plan.stop
+        systemctl.stop(scope, plan.stop)
+    _change_files(plan, scope, before)
+    if plan.reload:
+        tell("reloading systemd's units")
+        systemctl.daemon_reload(scope)
+    if plan.forget:
+        systemctl.reset_failed(scope, plan.forget)
+    if plan.start:
+        tell(f"opening {_count(plan.start)}")
+        before.started += [unit for unit in plan.start if unit not in plan.stop]
+        systemctl.start(scope, ([TARGET] if TARGET in plan.link else []) + list(plan.start))
+    if plan.restart:
+        tell(f"restarting {_count(plan.restart)}")
+        systemctl.try_restart(scope, plan.restart)
+
+
+def _count(units: tuple[str, ...]) -> str:
+    return f"{len(units)} unit" + ("s" if len(units) != 1 else "")
+
+
+def _change_files(plan: Plan, scope: Scope, before: _Journal) -> None:
+    for unit, text in plan.write.items():
+        path = scope.units / unit
+        before.remember(path)
+        old = before.files[path]
+        write(path, text, times=old[1] if old and unit in plan.keep_time else None)
+    for unit in plan.delete:
+        before.remember(scope.units / unit)
+        (scope.units / unit).unlink(missing_ok=True)
+    for unit in plan.link:
+        link = installed.target_link(scope) if unit == TARGET else installed.wants(scope) / unit
+        before.links.append((link, None))
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(scope.units / unit)
+    for unit in plan.unlink:
+        link = installed.target_link(scope) if unit == TARGET else installed.wants(scope) / unit
+        before.links.append((link, str(link.readlink())))
+        link.unlink(missing_ok=True)

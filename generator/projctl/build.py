@@ -1,0 +1,133 @@
+"""The way from manifests to wanted units, stage by stage, and from there to a plan."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from projctl import check, claims, installed, machine, manifest, plan, registry, render, systemctl
+from projctl.diagnostics import Problem, ProjctlError, ordered, raise_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from projctl.model import Fleet
+    from projctl.scope import Scope
+
+#: Rendered for when nothing tells: the oldest version that is supported; newer ones understand all of it.
+OLDEST = 252
+
+
+@dataclass(frozen=True)
+class Build:
+    """What the manifests ask for: units by name, the registry that gives their ports, and warnings.
+
+    `installed` is what was there before, `kept` the installed projects of other manifests.
+    """
+
+    fleet: Fleet
+    units: Mapping[str, str]
+    registry: str
+    warnings: tuple[Problem, ...]
+    installed: installed.Installed
+    kept: frozenset[str]
+
+
+def wanted(files: Sequence[Path], scope: Scope, *, systemd_version: int | None = None) -> Build:
+    """Every unit that should be there; raises all problems at once."""
+    sources = list(files) or manifest.find(scope.manifests)
+    if not sources and not scope.manifests.is_dir():
+        raise ProjctlError(
+            f"cannot find a manifest: {scope.manifests} does not exist",
+            hint="write one there, or name one with -f",
+        )
+    fleet, problems = manifest.load(sources, layered=bool(files))
+    problems += check.problems(fleet, user_mode=scope.user)
+    raise_errors(problems)
+    there = installed.read(scope)
+    facts, more = machine.inspect(fleet, user_mode=scope.user)
+    problems += more
+    kept = _kept(there, fleet, sources, scope, layered=bool(files))
+    addresses, recorded, more = claims.assign(fleet, scope, there, kept)
+    raise_errors([*problems, *more])
+    target = _target(scope, systemd_version)
+    units = render.units(fleet, addresses, facts, target, _origins(fleet))
+    return Build(fleet, units, registry.dumps(recorded), tuple(ordered([*problems, *more])), there, kept)
+
+
+def _origins(fleet: Fleet) -> dict[str, str]:
+    """FILE:LINE of each project, with the whole path: units outlive the directory we were called in."""
+    marks = ((name, fleet.mark(name)) for name in fleet.projects)
+    return {name: f"{Path(mark.file).absolute()}:{mark.line}" for name, mark in marks if mark}
+
+
+def _kept(
+    there: installed.Installed, fleet: Fleet, sources: Sequence[Path], scope: Scope, *, layered: bool
+) -> frozenset[str]:
+    """Installed projects that this run does not own, because they came from other manifests."""
+    ours = {str(source.absolute()) for source in sources}
+
+    def owned(file: str) -> bool:
+        return file in ours or (not layered and Path(file).parent == scope.manifests)
+
+    return frozenset(
+        name for name, file in there.manifests().items() if name not in fleet.projects and not owned(file)
+    )
+
+
+def _target(scope: Scope, asked: int | None) -> render.Target:
+    package = Path(render.__file__).parent
+    beside, checkout = package.parent, package.parents[1] / "runtime"
+    ready = (
+        next(d for d in (beside, checkout) if (d / "projctl_runtime").is_dir()) / "projctl_runtime/ready.py"
+    )
+    python = Path("/usr/bin/python3")
+    return render.Target(
+        systemd=asked or systemctl.version() or OLDEST,
+        user_mode=scope.user,
+        python=str(python if python.exists() else Path(sys.executable).resolve()),
+        ready=str(ready),
+        overrides=scope.overrides if scope.overrides.is_dir() else None,
+    )
+
+
+def afterwards(found: Build) -> dict[str, str]:
+    """All units that should be installed: those asked for, and those of manifests that are not in this run."""
+    files = found.installed.files
+    kept = {unit: text for unit, text in files.items() if plan.project_of(unit) in found.kept}
+    shared = {unit: text for unit, text in files.items() if kept and plan.project_of(unit) is None}
+    return {**shared, **kept, **found.units}
+
+
+def plan_for(found: Build, scope: Scope) -> plan.Plan:
+    """What to do about it; raises when a file that is not ours stands in the way."""
+    after = afterwards(found)
+    if blocked := sorted(after.keys() & found.installed.foreign):
+        hint = "move it away, or choose another name for the project"
+        raise ProjctlError(
+            *(
+                Problem(f"cannot replace {scope.units / unit}: projctl did not write it", hint=hint)
+                for unit in blocked
+            )
+        )
+    return plan.compare(after, found.installed.files, installed.states(scope), found.installed.links)
+
+
+def touched(found: Build, wanted_plan: plan.Plan) -> dict[str, str]:
+    """The units that systemd must be asked about before the plan: all of every project of which one changes."""
+    projects = {plan.project_of(unit) for unit in wanted_plan.write}
+    return {unit: text for unit, text in found.units.items() if plan.project_of(unit) in projects - {None}}
+
+
+def difference(found: Build) -> list[str]:
+    """The installed units against the wanted ones as a unified diff."""
+    before, after = found.installed.files, afterwards(found)
+    lines: list[str] = []
+    for unit in sorted(before.keys() | after.keys()):
+        old, new = before.get(unit, "").splitlines(), after.get(unit, "").splitlines()
+        names = (f"installed/{unit}" if old else "/dev/null", f"wanted/{unit}" if new else "/dev/null")
+        lines += difflib.unified_diff(old, new, *names, lineterm="")
+    return lines

@@ -1,0 +1,61 @@
+"""What a fleet gets wrong that no single value shows: adapters, reserved variables, modes; pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from projctl import adapters
+from projctl.diagnostics import Problem
+
+if TYPE_CHECKING:
+    from projctl.model import Fleet, Project
+
+_OURS = re.compile(
+    r"PORT|LISTEN_(FDS|PID|FDNAMES)|NOTIFY_SOCKET|MAINPID|INVOCATION_ID|JOURNAL_STREAM|PROJCTL_.*"
+)
+
+
+def problems(fleet: Fleet, *, user_mode: bool) -> list[Problem]:
+    """Every problem of every project, with its place."""
+    found: list[Problem] = []
+    for project in fleet.projects.values():
+        found += _server(fleet, project) + _environment(fleet, project)
+        found += _mode(fleet, project, user_mode=user_mode)
+    return found
+
+
+def _at(fleet: Fleet, message: str, *path: str, hint: str | None = None) -> Problem:
+    return Problem(message, fleet.mark(*path), "$.projects." + ".".join(path), hint)
+
+
+def _server(fleet: Fleet, project: Project) -> list[Problem]:
+    known = adapters.every()
+    if project.server is not None and project.server not in known:
+        message = f'unknown server "{project.server}", must be one of: {", ".join(known)}'
+        return [_at(fleet, message, project.name, "server")]
+    found = adapters.choose(project).problems(project.run.words, len(project.listen))
+    return [_at(fleet, message, project.name, "run", hint=hint) for message, hint in found]
+
+
+def _environment(fleet: Fleet, project: Project) -> list[Problem]:
+    return [
+        _at(fleet, f"cannot set {name}: it is set for each start", project.name, "env", name)
+        for name in project.env
+        if _OURS.fullmatch(name)
+    ]
+
+
+def _mode(fleet: Fleet, project: Project, *, user_mode: bool) -> list[Problem]:
+    if not user_mode:
+        return []
+    found = []
+    if project.user == "dynamic":
+        found.append(
+            _at(fleet, 'cannot use "dynamic" in user mode', project.name, "user", hint="leave it out")
+        )
+    if project.sandbox == "strict":
+        message = "a user manager cannot hide files: strict covers system calls and privileges only"
+        mark = fleet.mark(project.name, "sandbox")
+        found.append(Problem(message, mark, f"$.projects.{project.name}.sandbox", severity="warning"))
+    return found

@@ -1,0 +1,76 @@
+"""Verbs that compare with what is installed, and change it: diff, apply."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from projctl import apply as apply_
+from projctl import build, systemctl
+from projctl.cli import options
+from projctl.cli.render import warn
+from projctl.scope import Scope
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from projctl.plan import Plan
+
+_COLOURS = {"+": "green", "~": "yellow", "-": "red"}
+
+
+def _print_plan(plan: Plan) -> None:
+    width = max((len(step.unit) for step in plan.steps), default=0)
+    for step in plan.steps:
+        click.secho(f"{step.sign} {step.unit:<{width}}  {step.what}".rstrip(), fg=_COLOURS[step.sign])
+    if plan.reload:
+        click.echo("  systemd reloads its units once")
+
+
+@click.command(epilog="\b\nExample:\n  projctl diff -f shop.yaml")
+@options.user
+@options.manifests
+def diff(files: tuple[Path, ...], user: bool) -> None:
+    """Show how the installed units would change, line by line."""
+    scope = Scope(user)
+    found = build.wanted(files, scope)
+    warn(found)
+    for line in build.difference(found):
+        colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
+        click.secho(line, fg=colour)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  projctl apply --dry-run
+  projctl apply
+  projctl apply --user -f ~/shop/projects.yaml
+
+A manifest owns the projects that came from it: what it no longer names is stopped and removed.
+Projects of other manifests are left alone."""
+)
+@options.user
+@options.manifests
+@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
+def apply(files: tuple[Path, ...], user: bool, dry_run: bool) -> None:
+    """Install the units of the manifests, open the sockets, and remove what is no longer wanted."""
+    scope = Scope(user)
+    systemctl.require(scope)
+    if dry_run:
+        found = build.wanted(files, scope)
+        warn(found)
+        _print_plan(build.plan_for(found, scope))
+        return
+    with apply_.locked(scope):
+        found = build.wanted(files, scope)
+        warn(found)
+        plan = build.plan_for(found, scope)
+        apply_.verify(scope, build.touched(found, plan))
+        _print_plan(plan)
+        if plan.empty:
+            apply_.write_registry(scope, found.registry)
+        else:
+            apply_.run(plan, scope, found.registry)
+    click.echo("applied" if not plan.empty else "nothing to change")

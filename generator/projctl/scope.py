@@ -1,0 +1,64 @@
+"""Whose systemd is meant, and where its files lie."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The system's manager, or with `user` the caller's own; `host`/`machine` as systemctl takes them."""
+
+    user: bool = False
+    host: str | None = None
+    machine: str | None = None
+
+    @property
+    def remote(self) -> bool:
+        """Whether another machine is meant, whose files cannot be reached from here."""
+        return bool(self.host or self.machine)
+
+    @property
+    def flags(self) -> list[str]:
+        """The options that make systemctl and journalctl talk to this manager."""
+        named = [f"--host={self.host}"] if self.host else []
+        named += [f"--machine={self.machine}"] if self.machine else []
+        return named + (["--user"] if self.user else [])
+
+    @property
+    def manifests(self) -> Path:
+        """Where manifests are looked for when none is named."""
+        return (_xdg("XDG_CONFIG_HOME", ".config") if self.user else Path("/etc")) / "projctl/projects.d"
+
+    @property
+    def units(self) -> Path:
+        """Where rendered units are installed."""
+        return (
+            _xdg("XDG_CONFIG_HOME", ".config") / "systemd/user" if self.user else Path("/etc/systemd/system")
+        )
+
+    @property
+    def overrides(self) -> Path:
+        """Where an administrator may put templates that win over ours."""
+        return self.manifests.parent / "units"
+
+    @property
+    def state(self) -> Path:
+        """Where the port registry lies; PROJCTL_STATE_DIR overrides."""
+        if named := os.environ.get("PROJCTL_STATE_DIR"):
+            return Path(named)
+        return _xdg("XDG_STATE_HOME", ".local/state") / "projctl" if self.user else Path("/var/lib/projctl")
+
+    @property
+    def runtime(self) -> Path:
+        """Where Unix sockets are made: below /run, in user mode below XDG_RUNTIME_DIR."""
+        if not self.user:
+            return Path("/run/projctl")
+        return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}") / "projctl"
+
+
+def _xdg(variable: str, default: str) -> Path:
+    named = os.environ.get(variable, "")
+    return Path(named) if named.startswith("/") else Path.home() / default

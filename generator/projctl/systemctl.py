@@ -1,0 +1,150 @@
+"""Talks to systemd through `systemctl`, `systemd-analyze` and `journalctl`; the only place that runs them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from projctl.diagnostics import ProjctlError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from projctl.scope import Scope
+
+#: Seconds. A start may wait for its job; everything else answers at once or is broken.
+_ANSWER, _JOB = 60, 600
+
+
+def version() -> int | None:
+    """The version of systemd installed here; None without systemctl."""
+    if not shutil.which("systemctl"):
+        return None
+    output = _run(["systemctl", "--version"], _ANSWER).stdout
+    match = re.match(r"systemd (\d+)", output)
+    return int(match[1]) if match else None
+
+
+def require(scope: Scope) -> None:
+    """Raise one clear problem when there is no manager to talk to."""
+    if scope.remote:
+        return
+    if scope.user:
+        runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+        if not Path(runtime, "systemd/private").exists():
+            raise ProjctlError(
+                "cannot reach a systemd user manager",
+                hint="log in as that user, or run: loginctl enable-linger; XDG_RUNTIME_DIR must be set",
+            )
+    elif not Path("/run/systemd/system").is_dir():
+        raise ProjctlError(
+            "cannot work without systemd: it is not what runs this machine",
+            hint="to try projctl in a private systemd, run: projctl try",
+        )
+
+
+def show(scope: Scope, patterns: Sequence[str], properties: Sequence[str]) -> list[dict[str, str]]:
+    """The properties of all loaded units that match, in one call."""
+    command = [
+        "systemctl",
+        *scope.flags,
+        "show",
+        "--all",
+        f"--property={','.join(properties)}",
+        "--",
+        *patterns,
+    ]
+    blocks = _checked(command, _ANSWER).split("\n\n")
+    parsed = (
+        dict(line.partition("=")[::2] for line in block.splitlines() if "=" in line) for block in blocks
+    )
+    return [block for block in parsed if block]
+
+
+def streams(unit: Mapping[str, str]) -> list[str]:
+    """The stream addresses in the `Listen` property of a socket unit, as `show` gives it."""
+    return re.findall(r"(\S.*?) \(Stream\)", unit.get("Listen", ""))
+
+
+def start(scope: Scope, units: Sequence[str]) -> None:
+    """Start units and wait for the jobs."""
+    _jobs(scope, "start", units)
+
+
+def stop(scope: Scope, units: Sequence[str]) -> None:
+    """Stop units and wait for the jobs."""
+    _jobs(scope, "stop", units)
+
+
+def restart(scope: Scope, units: Sequence[str]) -> None:
+    """Restart units and wait for the jobs; what does not run is started."""
+    _jobs(scope, "restart", units)
+
+
+def try_restart(scope: Scope, units: Sequence[str]) -> None:
+    """Restart those units that run."""
+    _jobs(scope, "try-restart", units)
+
+
+def reset_failed(scope: Scope, units: Sequence[str]) -> None:
+    """Forget that units failed; units systemd no longer knows are no error."""
+    for chunk in _chunks(units):
+        _run(["systemctl", *scope.flags, "reset-failed", "--", *chunk], _ANSWER)
+
+
+def daemon_reload(scope: Scope) -> None:
+    """Make systemd read changed unit files."""
+    _checked(["systemctl", *scope.flags, "daemon-reload"], _JOB)
+
+
+def verify(scope: Scope, files: Sequence[Path]) -> str:
+    """What `systemd-analyze verify` says about unit files; empty when all is well."""
+    mode = "--user" if scope.user else "--system"
+    command = ["systemd-analyze", mode, "--man=no", "--generators=no", "verify", "--", *map(str, files)]
+    result = _run(command, _JOB, environment={**os.environ, "SYSTEMD_LOG_LEVEL": "warning"})
+    return result.stderr.strip() or ("" if result.returncode == 0 else f"exit status {result.returncode}")
+
+
+def journal(scope: Scope, arguments: Sequence[str]) -> int:
+    """Show journal entries on our own output; returns the exit status."""
+    command = ["journalctl", *scope.flags, *arguments]
+    try:
+        return subprocess.run(command, check=False).returncode
+    except FileNotFoundError:
+        raise ProjctlError("cannot find journalctl: is systemd installed?") from None
+
+
+def _jobs(scope: Scope, verb: str, units: Sequence[str]) -> None:
+    # systemctl without a unit would be an error, and nothing to do is none.
+    for chunk in _chunks(units):
+        _checked(["systemctl", *scope.flags, verb, "--", *chunk], _JOB)
+
+
+def _chunks(units: Sequence[str], size: int = 500) -> list[Sequence[str]]:
+    return [units[i : i + size] for i in range(0, len(units), size)]
+
+
+def _checked(command: Sequence[str], seconds: int) -> str:
+    result = _run(command, seconds)
+    if result.returncode:
+        said = result.stderr.strip() or result.stdout.strip() or f"exit status {result.returncode}"
+        raise ProjctlError(f"{' '.join(command[:4])} failed: {said}")
+    return result.stdout
+
+
+def _run(
+    command: Sequence[str], seconds: int, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=seconds, check=False, env=environment,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise ProjctlError(f"cannot find {command[0]}: is systemd installed?") from None
+    except subprocess.TimeoutExpired:
+        raise ProjctlError(f"{' '.join(command[:3])} did not answer within {seconds} s") from None
