@@ -64,6 +64,8 @@ class Holdings(Taken):
 
     def __init__(self, *sources: Taken, own: Iterable[Address] = ()) -> None:
         hidden = {(_plain(a.host), a.port) for a in own if a.kind == "tcp"}
+        # Where there is no IPv6, a socket for all addresses shows as one for all of IPv4.
+        hidden |= {((4, ""), port) for plain, port in hidden if plain == (0, "")}
         endpoints = dict.fromkeys(chain.from_iterable(sources))
         self._sources = sources
         self._endpoints = {e: None for e in endpoints if (_plain(e[0]), e[1]) not in hidden}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ class Facts:
 
 
 def inspect(fleet: Fleet, user_mode: bool) -> tuple[dict[str, Facts], list[Problem]]:
-    """The facts by project, for those that have no error, and every problem that was found."""
+    """The facts of each project that has no error, and every problem; paths must be absolute."""
     facts: dict[str, Facts] = {}
     problems: list[Problem] = []
     known: dict[str | None, Account | Problem] = {}
@@ -99,18 +100,13 @@ class _Inspection:
         self._reader = accounts.own() if user_mode else accounts.ROOT
 
     def run(self, account: Account | Problem) -> Facts | None:
-        directory = self._near_manifest("path", self._project.path)
+        directory = self._project.path
         if isinstance(account, Problem):
             self._add("user", account.message, account.hint)
         usable = self._check_directory(directory, account if isinstance(account, Account) else self._reader)
         if self._project.env_file is not None:
-            self._check_env_file(self._near_manifest("env_file", self._project.env_file))
+            self._check_env_file(self._project.env_file)
         return self._look_up(directory, account) if usable and isinstance(account, Account) else None
-
-    def _near_manifest(self, key: str, path: str) -> str:
-        """The path as an absolute one; a relative one is meant from the manifest's own directory."""
-        mark = self._fleet.mark(self._project.name, key)
-        return os.path.normpath(Path.cwd() / Path(mark.file if mark else ".").parent / path)
 
     def _add(self, key: str, message: str, hint: str | None = None) -> None:
         mark = self._fleet.mark(self._project.name, key)
@@ -155,22 +151,18 @@ class _Inspection:
         except OSError as error:
             self._refuse_look("env_file", path, error)
 
-    def _look_up(self, directory: str, account: Account) -> Facts | None:
-        def refusal(path: str) -> str | None:
-            if not programs.is_file(path):
-                return "it is not a file"
-            if barrier := self._barrier(account, path):
-                return f"{account.label} cannot enter {barrier}"
-            return None if account.may_execute(path) else f"{account.label} cannot execute it"
+    def _refusal(self, account: Account, path: str) -> str | None:
+        """Why the account cannot execute the file; None when it can."""
+        if not programs.is_file(path):
+            return "it is not a file"
+        if barrier := self._barrier(account, path):
+            return f"{account.label} cannot enter {barrier}"
+        return None if account.may_execute(path) else f"{account.label} cannot execute it"
 
-        word, env = plain(self._project.run.words[0]), self._project.env
+    def _look_up(self, directory: str, account: Account) -> Facts | None:
+        word = plain(self._project.run.words[0])
         try:
-            program = programs.find(word, directory, env, refusal)
-            files = programs.chain(program, env)
-            for file in files[1:]:
-                if reason := refusal(file):
-                    hint = 'install it where that user can reach it, or write "sandbox: strict", which binds it in'
-                    raise programs.NotRunnableError(f"cannot run {program} with {file}: {reason}", hint)
+            files = self._files(word, directory, account)
         except programs.NotRunnableError as error:
             self._add("run", str(error), error.hint)
             return None
@@ -180,7 +172,19 @@ class _Inspection:
         roots = programs.roots(files, directory)
         hidden = account.uid != 0 and any(any(barriers(account, path)) for path in (directory, *files))
         owner = user_name(Path(directory).stat().st_uid)
-        return Facts(program, roots, account.uid, account.gid, account.home, owner, hidden)
+        return Facts(files[0], roots, account.uid, account.gid, account.home, owner, hidden)
+
+    def _files(self, word: str, directory: str, account: Account) -> list[str]:
+        """The program and its interpreters, all of which the account can execute."""
+        env = self._project.env
+        files = programs.chain(programs.find(word, directory, env, partial(self._refusal, account)), env)
+        for file in files[1:]:
+            if reason := self._refusal(account, file):
+                hint = (
+                    'install it where that user can reach it; "sandbox: strict" binds in what lies in a home'
+                )
+                raise programs.NotRunnableError(f"cannot run {files[0]} with {file}: {reason}", hint)
+        return files
 
 
 def _way_in(barrier: str) -> str:
