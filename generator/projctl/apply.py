@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from projctl import installed, systemctl
 from projctl.diagnostics import Problem, ProjctlError
-from projctl.render import TARGET
+from projctl.names import TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

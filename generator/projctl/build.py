@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from projctl import check, claims, installed, machine, manifest, plan, registry, render, systemctl
 from projctl.diagnostics import Problem, ProjctlError, ordered, raise_errors
+from projctl.names import project_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,8 +98,8 @@ def _target(scope: Scope, asked: int | None) -> render.Target:
 def afterwards(found: Build) -> dict[str, str]:
     """All units that should be installed: those asked for, and those of manifests that are not in this run."""
     files = found.installed.files
-    kept = {unit: text for unit, text in files.items() if plan.project_of(unit) in found.kept}
-    shared = {unit: text for unit, text in files.items() if kept and plan.project_of(unit) is None}
+    kept = {unit: text for unit, text in files.items() if project_of(unit) in found.kept}
+    shared = {unit: text for unit, text in files.items() if kept and project_of(unit) is None}
     return {**shared, **kept, **found.units}
 
 
@@ -118,8 +119,8 @@ def plan_for(found: Build, scope: Scope) -> plan.Plan:
 
 def touched(found: Build, wanted_plan: plan.Plan) -> dict[str, str]:
     """The units that systemd must be asked about before the plan: all of every project of which one changes."""
-    projects = {plan.project_of(unit) for unit in wanted_plan.write}
-    return {unit: text for unit, text in found.units.items() if plan.project_of(unit) in projects - {None}}
+    projects = {project_of(unit) for unit in wanted_plan.write}
+    return {unit: text for unit, text in found.units.items() if project_of(unit) in projects - {None}}
 
 
 def difference(found: Build) -> list[str]:

@@ -9,7 +9,7 @@ from projctl import adapters, apply, machine, ports, registry, systemctl, unitfi
 from projctl.addresses import Address, Holdings
 from projctl.diagnostics import ProjctlError
 from projctl.model import Listen, parse_listen
-from projctl.plan import project_of
+from projctl.names import project_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from projctl.diagnostics import Mark, Problem
 from projctl.layers import Entry, Node, Steps, child, entries, merge_settings, place, places, plain
-from projctl.model import NAME_PATTERN, RESERVED_NAMES, Fleet, Project, Settings
+from projctl.model import Fleet, Project, Settings
+from projctl.names import NAME_PATTERN, RESERVED_NAMES
 from projctl.values import kind
 from projctl.wording import Finding, findings, keys, shorten, unknown_key
 
@@ -50,30 +51,50 @@ def assemble(manifests: Sequence[Node], *, whole: bool) -> tuple[Fleet, list[Pro
 
     Unless `whole`, some layers could not be read, so that keys which seem to be missing are not told.
     """
-    problems: list[Problem] = []
-    projects: dict[str, Project] = {}
-    marks: dict[tuple[str, ...], Mark] = {}
-    written: dict[str, Entry] = {}
+    assembly = _Assembly(whole=whole)
     for root in manifests:
+        assembly.add(root)
+    return assembly.fleet(), assembly.problems
+
+
+class _Assembly:
+    def __init__(self, *, whole: bool) -> None:
+        self.problems: list[Problem] = []
+        self._whole = whole
+        self._projects: dict[str, Project] = {}
+        self._marks: dict[tuple[str, ...], Mark] = {}
+        self._written: dict[str, Entry] = {}
+
+    def fleet(self) -> Fleet:
+        """All that is in order; both parts are made here, so that checking each mark again is not worth it."""
+        return Fleet.model_construct(projects=self._projects, marks=self._marks)
+
+    def add(self, root: Node) -> None:
+        """Takes in one manifest."""
         defaults = child(root, "defaults")
-        problems += _check_defaults(defaults)
+        self.problems += _check_defaults(defaults)
         inherited = _inherited(defaults)
         for name, entry in entries(child(root, "projects")).items():
-            if refusal := _check_project(name, entry, written):
-                problems.append(refusal)
-                continue
-            written[name] = entry
-            project, found = _build(name, entry, inherited, whole=whole)
-            problems += found
-            if project:
-                projects[name] = project
-                marks[(name,)] = entry.key
-                marks.update(places(merge_settings(inherited, entry.node), (name,)))
-    return Fleet(projects=projects, marks=marks), problems
+            if refusal := _check_project(name, entry, self._written):
+                self.problems.append(refusal)
+            else:
+                self._written[name] = entry
+                self._add_project(name, entry, merge_settings(inherited, entry.node))
+
+    def _add_project(self, name: str, entry: Entry, merged: Node) -> None:
+        project, found = _build(name, merged)
+        for finding in found:
+            if self._whole or not finding.missing:
+                own = _mark(finding, entry.node, entry.key) == _mark(finding, merged, entry.key)
+                above = ("projects", name) if own else ("defaults",)
+                self.problems.append(_problem(finding, merged, entry.key, above))
+        if project:
+            self._projects[name] = project
+            self._marks[(name,)] = entry.key
+            self._marks.update(places(merged, (name,)))
 
 
 def _check_project(name: str, entry: Entry, written: Mapping[str, Entry]) -> Problem | None:
-    path = dotted(("projects", name))
     if not re.fullmatch(NAME_PATTERN, name):
         return Problem(f'cannot call a project "{shorten(name)}"', entry.key, "$.projects", _NAME_RULE)
     if name in RESERVED_NAMES:
@@ -81,10 +102,10 @@ def _check_project(name: str, entry: Entry, written: Mapping[str, Entry]) -> Pro
         return Problem(f'cannot call a project "{name}"', entry.key, "$.projects", hint)
     if name in written:
         first = written[name].key.place
-        return Problem(f'cannot define the project "{name}" again, first at {first}', entry.key, path)
+        return Problem(f'cannot define the project "{name}" again, first at {first}', entry.key, "$.projects")
     if not isinstance(entry.node.value, dict):
         message = f'must be a mapping with a "path" and a "run", not {kind(entry.node.value)}'
-        return Problem(message, entry.mark, path)
+        return Problem(message, entry.mark, dotted(("projects", name)))
     return None
 
 
@@ -104,22 +125,13 @@ def _inherited(defaults: Node | None) -> Node:
     return Node(known, defaults.mark if defaults else Mark("", 0, 0))
 
 
-def _build(name: str, entry: Entry, inherited: Node, *, whole: bool) -> tuple[Project | None, list[Problem]]:
-    merged = merge_settings(inherited, entry.node)
+def _build(name: str, merged: Node) -> tuple[Project | None, list[Finding]]:
     found = list(_refusals(merged))
-    project = None
     try:
         project = Project.model_validate({**_values(merged), "name": name})
     except ValidationError as error:
-        found += findings(error, Project)
-    problems = []
-    for finding in found:
-        if whole or not finding.missing:
-            own = _mark(finding, entry.node, entry.key) == _mark(finding, merged, entry.key)
-            problems.append(
-                _problem(finding, merged, entry.key, ("projects", name) if own else ("defaults",))
-            )
-    return (None if found else project), problems
+        return None, [*found, *findings(error, Project)]
+    return (None if found else project), found
 
 
 def _refusals(project: Node) -> Iterator[Finding]:

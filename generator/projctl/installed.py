@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from projctl import systemctl, unitfile
-from projctl.plan import State, project_of
-from projctl.render import TARGET
+from projctl.names import TARGET, project_of
+from projctl.plan import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +44,7 @@ def read(scope: Scope) -> Installed:
     files: dict[str, str] = {}
     foreign: set[str] = set()
     for path in sorted(scope.units.glob("projctl*")):
-        if path.suffix not in (".socket", ".service", ".target", ".slice") or not path.is_file():
+        if path.name.startswith("projctl-agent") or path.suffix not in (".socket", ".service", ".target", ".slice") or not path.is_file():
             continue
         text = path.read_text(errors="surrogateescape")
         if unitfile.is_ours(text):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from projctl import systemctl
-from projctl.render import backend_unit, service_unit
+from projctl.names import backend_unit, service_unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

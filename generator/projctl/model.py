@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from projctl.diagnostics import Mark
+from projctl.names import NAME_PATTERN
 from projctl.shellwords import Variable, Word, literal, split
 from projctl.values import (
     BadValueError,
@@ -24,9 +25,6 @@ from projctl.values import (
     single_line,
 )
 
-NAME_PATTERN = r"[a-z][a-z0-9-]{0,62}"
-#: `projctl-agent.service` and its sockets are ours; a project of that name would replace them.
-RESERVED_NAMES = frozenset({"agent", "agent-metrics"})
 DEFAULT_PORTS = ((5001, 5100), (6001, 6100), (7001, 7100))
 #: Private ports of servers behind a proxy; below the default ephemeral range of 32768-60999.
 DEFAULT_BACKEND_PORTS = ((30001, 32000),)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from projctl import unitfile
+from projctl.names import TARGET, project_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PROJECT = re.compile(r"projctl-([a-z][a-z0-9-]{0,62})(?:\.[a-z][a-z0-9-]*)?\.(?:socket|service)")
-_TARGET = "projctl.target"
 
 #: How much of a unit changed, from what systemd never sees to what needs its sockets closed.
 Depth = Literal["comment", "settings", "service", "socket"]
@@ -61,12 +59,6 @@ class Plan:
         return not (self.steps or self.write or self.link or self.unlink or self.reload)
 
 
-def project_of(unit: str) -> str | None:
-    """The project a unit belongs to; None for what is not a project's."""
-    match = _PROJECT.fullmatch(unit)
-    return match[1] if match else None
-
-
 def depth(old: str, new: str) -> Depth:
     """How deep the difference between two texts of one unit goes."""
     before, after = _material(old), _material(new)
@@ -107,9 +99,10 @@ def compare(
     }
     stop = [unit for unit in gone if _runs(unit, states)] + [unit for unit in closing if _runs(unit, states)]
     restart = _to_restart(depths, states, closing)
-    enabled = frozenset(sockets) | (frozenset({_TARGET}) if _TARGET in wanted else frozenset())
+    enabled = frozenset(sockets) | (frozenset({TARGET}) if TARGET in wanted else frozenset())
     return Plan(
-        stop=tuple(sorted(stop)),
+        # Sockets first: each takes its service along in one transaction, so that nothing triggers in between.
+        stop=tuple(sorted(stop, key=lambda unit: (not unit.endswith(".socket"), unit))),
         write={unit: wanted[unit] for unit in sorted([*new, *depths])},
         keep_time=frozenset(unit for unit, how in depths.items() if how == "comment"),
         delete=tuple(gone),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from projctl import __version__, adapters, unitfile
+from projctl.names import SLICE, TARGET, backend_unit, service_unit, shard, socket_unit
 from projctl.shellwords import literal
 
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from projctl.machine import Facts
     from projctl.model import Fleet, Project
 
-SHARDS = 64
-TARGET = "projctl.target"
-_STATIC = (TARGET, "projctl.slice")
+_STATIC = (TARGET, SLICE)
 _HOMES = ("/home", "/root", "/run/user")
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108
 _THREAD_VARIABLES = (
@@ -72,26 +70,6 @@ def units_dir() -> Path:
     """Where our templates lie: inside the installed package, or beside `generator/` in a checkout."""
     package = Path(__file__).parent
     return next(path for path in (package / "units", package.parents[1] / "units") if path.is_dir())
-
-
-def shard(name: str) -> str:
-    """The slice of a project: a stable choice among a fixed number, since one big slice is quadratic in PID 1."""
-    return f"projctl-{zlib.crc32(name.encode()) % SHARDS:02d}.slice"
-
-
-def socket_unit(project: str, socket: str, first: bool) -> str:
-    """The name of a socket's unit; a project's first socket carries the project's own name."""
-    return f"projctl-{project}.socket" if first else f"projctl-{project}.{socket}.socket"
-
-
-def service_unit(project: str) -> str:
-    """The unit that a project's sockets start."""
-    return f"projctl-{project}.service"
-
-
-def backend_unit(project: str) -> str:
-    """The server behind the proxy, for projects that have one."""
-    return f"projctl-{project}.backend.service"
 
 
 def units(
@@ -220,7 +198,7 @@ class _Renderer:
 def _socket(project: str, name: str, address: Address, *, first: bool) -> Socket:
     return Socket(
         name=name,
-        unit=socket_unit(project, name, first),
+        unit=socket_unit(project, name, first=first),
         kind=address.kind,
         host=address.host,
         port=address.port,

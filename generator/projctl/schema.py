@@ -6,7 +6,8 @@ from typing import cast
 
 from pydantic.json_schema import models_json_schema
 
-from projctl.model import NAME_PATTERN, RESERVED_NAMES, Project, Settings
+from projctl.model import Project, Settings
+from projctl.names import NAME_PATTERN, RESERVED_NAMES
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _Schema = dict[str, object]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from projctl.plan import project_of
+from projctl.names import project_of
 from projctl.systemctl import streams
 
 #: The properties of units that a status is made of.
@@ -60,7 +60,7 @@ def gather(
     """The status of every project in `names` (installed) or in `shown` (loaded), by name."""
     units = {unit["Id"]: unit for unit in shown if unit.get("Id") and unit.get("LoadState") == "loaded"}
     known = names | {
-        name for unit in units if (name := project_of(unit)) and name not in ("agent", "agent-metrics")
+        name for unit in units if (name := project_of(unit))
     }
     now = time.clock_gettime(time.CLOCK_MONOTONIC) if local else None
     return [_project(name, units, agent.get(name, {}), now) for name in sorted(known)]

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from projctl import installed, plan, systemctl
+from projctl import installed, systemctl
 from projctl.diagnostics import ProjctlError
+from projctl.names import project_of
 from projctl.scope import Scope
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def complete_project(context: click.Context, parameter: click.Parameter, incompl
 
 def names_installed(scope: Scope) -> set[str]:
     """The projects that have units of ours."""
-    return {name for unit in installed.read(scope).files if (name := plan.project_of(unit))}
+    return {name for unit in installed.read(scope).files if (name := project_of(unit))}
 
 
 def project(*, many: bool = False) -> Callable[[Decorated], Decorated]:
