@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
-import shutil
+import secrets
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from projctl.diagnostics import ProjctlError
-from projctl.lab import kernel
-from projctl.lab.commands import Command
-from projctl.lab.image import COMMANDS_UNIT
+from projctl.lab import host, kernel
+from projctl.lab.commands import Command, Entrance, Stream
+from projctl.lab.image import CGROUPS, COMMANDS_UNIT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
 
 Network = Literal["host", "private"]
+#: Seconds a lab may take to boot.
 BOOT_TIMEOUT = 60.0
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#: What must be there, and the Debian package that brings it.
-_NEEDED = (
-    (("/usr/bin/systemd-nspawn",), "systemd-container"),
-    (("/usr/bin/nsenter",), "util-linux"),
-    (("/usr/bin/dbus-daemon", "/usr/bin/dbus-broker"), "dbus"),
-    (("/usr/lib/polkit-1/polkitd", "/usr/libexec/polkitd"), "polkitd"),
-)
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Lab:
@@ -41,8 +38,6 @@ class Lab:
     and what projctl keeps on it. The lab dies with the process that booted it, however that ends.
     """
 
-    _numbers = itertools.count()
-
     def __init__(
         self, name: str, supervisor: subprocess.Popen[bytes], control: socket.socket, console: int
     ) -> None:
@@ -51,6 +46,7 @@ class Lab:
         self._supervisor = supervisor
         self._control = control
         self._console = console
+        self._said = ""
         self._commands = itertools.count()
 
     @classmethod
@@ -63,12 +59,13 @@ class Lab:
         for paths below /run, which a lab does not show otherwise; what is written there is lost.
         `private` is a network of its own with nothing but loopback, `host` the host's.
         """
-        check_host([*binds, *overlays])
-        name = f"projctl-lab-{os.getpid()}-{next(cls._numbers)}"
+        host.check([*binds, *overlays])
+        name = f"projctl-lab-{os.getpid()}-{secrets.token_hex(3)}"
         ours, theirs = socket.socketpair()
         console = os.memfd_create("lab-console")
         order = {
-            "name": name, "parent": os.getpid(), "control": theirs.fileno(), "console": console, "network": network,
+            "name": name, "parent": os.getpid(), "network": network,
+            "control": theirs.fileno(), "console": console,
             "binds": [str(path.resolve()) for path in binds],
             "overlays": [str(path.resolve()) for path in overlays],
         }  # fmt: skip
@@ -113,6 +110,9 @@ class Lab:
 
     def console(self) -> str:
         """All that the lab has written to its console."""
+        return self._said if self._control.fileno() < 0 else self._read_console()
+
+    def _read_console(self) -> str:
         return os.pread(self._console, 1 << 24, 0).decode(errors="replace").replace("\r", "")
 
     def __enter__(self) -> Self:
@@ -126,9 +126,21 @@ class Lab:
     def close(self) -> None:
         """Take the lab away and wait until nothing of it is left; may be called again."""
         if self._control.fileno() >= 0:
+            with contextlib.suppress(OSError):
+                self._control.shutdown(socket.SHUT_RDWR)  # closing is not enough where a fork holds a copy
             self._control.close()
             self._supervisor.wait()
+            self._said = self._read_console()
             os.close(self._console)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs; it ends early when its systemd powers off."""
+        return self._supervisor.poll() is None
+
+    def wait(self) -> None:
+        """Wait until it ends by itself."""
+        self._supervisor.wait()
 
     def popen(
         self,
@@ -137,19 +149,30 @@ class Lab:
         cwd: str | Path = "/",
         env: Mapping[str, str] | None = None,
         user: str | None = None,
-        **options: Any,
+        stdin: Stream = None,
+        stdout: Stream = None,
+        stderr: Stream = None,
     ) -> Command:
-        """Start a command in the lab; `options` are Popen's (stdin, stdout, stderr).
+        """Start a command in the lab; raises ProjctlError when the lab has ended.
 
         `env` is its whole environment, by default a PATH and little more. `user` is the user it runs as,
         with HOME and XDG_RUNTIME_DIR set for it. It runs in a cgroup of its own below `lab-commands.service`.
         """
-        unit = Path(f"/proc/{self._supervisor.pid}/root/sys/fs/cgroup/{self.name}/payload/system.slice")
-        cgroup = unit / COMMANDS_UNIT / str(next(self._commands))
-        environment = {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8"} if env is None else dict(env)
-        return Command(
-            self.leader, cgroup, [str(word) for word in argv], str(cwd), user, env=environment, **options
-        )
+        try:
+            entrance = self._entrance()
+            environment = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8"} if env is None else env
+            words = [str(word) for word in argv]
+            return Command(entrance, words, str(cwd), user, environment, (stdin, stdout, stderr))
+        except (FileNotFoundError, ProcessLookupError):
+            raise self.failure("its systemd has ended") from None
+
+    def _entrance(self) -> Entrance:
+        """The next command's way in: the cgroups as the supervisor sees them, for the host's may be v1."""
+        table = Path(f"/proc/{self.leader}/cgroup").read_text().splitlines()
+        payload = next(line for line in table if line.startswith("0::")).removeprefix("0::/")
+        cgroups = Path(f"/proc/{self._supervisor.pid}/root{CGROUPS}")
+        unit = cgroups / payload.removesuffix("/init.scope") / "system.slice" / COMMANDS_UNIT
+        return Entrance(self.leader, unit / str(next(self._commands)))
 
     def run(
         self,
@@ -224,23 +247,11 @@ class Lab:
         file.chmod(mode)
 
 
-def check_host(shown: Sequence[Path] = ()) -> None:
-    """Raise ProjctlError, one line, when no lab can be booted here or a path to be shown is missing."""
-    if os.geteuid() != 0:
-        raise ProjctlError("cannot boot the lab: must be root")
-    missing = [package for files, package in _NEEDED if not any(map(os.path.exists, files))]
-    if missing or not shutil.which("systemd-nspawn"):
-        raise ProjctlError(f"cannot boot the lab: install {' '.join(missing or ['systemd-container'])}")
-    for path in shown:
-        if not path.exists():
-            raise ProjctlError(f"cannot show {path} in the lab: no such file or directory")
-
-
 def _supervisor(order: dict[str, Any]) -> subprocess.Popen[bytes]:
     package = Path(__file__).parents[2]
     return subprocess.Popen(
-        [sys.executable, "-s", "-m", "projctl.lab.supervisor", json.dumps(order)],
-        env={"PATH": _PATH, "PYTHONPATH": str(package), "LANG": "C.UTF-8"},
+        [sys.executable, "-sBP", "-m", "projctl.lab.supervisor", json.dumps(order)],
+        env={"PATH": PATH, "PYTHONPATH": str(package), "LANG": "C.UTF-8"},
         cwd="/",
         stdin=subprocess.DEVNULL,
         stdout=order["console"],

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+#: What Popen takes for stdin, stdout and stderr.
+Stream = int | IO[Any] | None
 
 #: Opens the cgroup outside, where its path means something; enters; joins it there with a pid that the lab's
 #: systemd can see. nsenter waits outside, deaf to the keyboard; the command gets the signals' defaults back.
@@ -21,33 +29,59 @@ exec setpriv --reuid "$id" --regid "$group" --init-groups -- "$@"
 """
 
 
+@dataclass(frozen=True)
+class Entrance:
+    """The way into a lab: its PID 1 as seen from here, and a cgroup of its own for each command."""
+
+    leader: int
+    cgroup: Path
+
+    def argv(self, argv: Sequence[str], cwd: str, user: str | None) -> list[str]:
+        """What to run out here so that `argv` runs in the lab."""
+        as_user = ["sh", "-c", _AS_USER, "sh", user] if user is not None else []
+        inside = ["sh", "-c", _INSIDE, "sh", cwd, *as_user, *argv]
+        return ["sh", "-c", _OUTSIDE, "sh", str(self.cgroup / "cgroup.procs"), str(self.leader), *inside]
+
+
 class Command(subprocess.Popen[str]):
     """A command in a lab. Signals reach the command itself; `kill` ends all it has started, too."""
 
     def __init__(
-        self, leader: int, cgroup: Path, argv: list[str], cwd: str, user: str | None, **options: Any
+        self,
+        entrance: Entrance,
+        argv: Sequence[str],
+        cwd: str,
+        user: str | None,
+        env: Mapping[str, str],
+        streams: tuple[Stream, Stream, Stream],
     ) -> None:
-        cgroup.mkdir()
-        self._cgroup = cgroup
-        if user is not None:
-            argv = ["sh", "-c", _AS_USER, "sh", user, *argv]
-        inside = ["sh", "-c", _INSIDE, "sh", cwd, *argv]
-        outside = ["sh", "-c", _OUTSIDE, "sh", str(cgroup / "cgroup.procs"), str(leader), *inside]
-        super().__init__(outside, text=True, encoding="utf-8", errors="surrogateescape", **options)
+        self._cgroup = entrance.cgroup
+        self._cgroup.mkdir()
+        stdin, stdout, stderr = streams
+        super().__init__(
+            entrance.argv(argv, cwd, user),
+            env=env,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            encoding="utf-8",
+            errors="surrogateescape",
+        )
 
     def send_signal(self, sig: int) -> None:
         """As Popen's, but for the process in the lab instead of the one that waits for it outside."""
-        if self.poll() is None:
-            children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-            for pid in children or [str(self.pid)]:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), sig)
+        if self.poll() is not None:
+            return
+        with contextlib.suppress(OSError):  # it may end meanwhile
+            for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
+                os.kill(int(pid), sig)
 
     def kill(self) -> None:
         """End the command and all it has started."""
         with contextlib.suppress(OSError):
             (self._cgroup / "cgroup.kill").write_text("1")
-        super().kill()
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
 
     def forget(self) -> None:
         """Remove the command's cgroup, unless something it started still runs."""

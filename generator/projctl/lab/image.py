@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pwd
 import shutil
 import uuid
@@ -18,6 +19,7 @@ _WANTED = frozenset(
         "systemd-user-sessions.service",
     }
 )
+CGROUPS = Path("/sys/fs/cgroup")
 COMMANDS_UNIT = "lab-commands.service"
 #: State of the host that has no meaning in a lab, or would confuse: units and registry of projctl, old
 #: journals, whatever is enabled or generated here, the host's settings of systemd itself.
@@ -40,7 +42,6 @@ _HIDDEN = (
 )
 _HIDDEN_AT_HOME = (".config/systemd/user", ".local/state/projctl")
 _WRITTEN = {
-    "etc/machine-id": f"{uuid.uuid4().hex}\n",
     # without --remove: systemd-tmpfiles would empty /tmp, where the user's directories may be bound
     "etc/systemd/system/systemd-tmpfiles-setup.service": """\
 [Unit]
@@ -83,11 +84,14 @@ def prepare(root: Path) -> None:
         _hide(root / name)
     for user in pwd.getpwall():
         for name in _HIDDEN_AT_HOME:
-            _hide(root / user.pw_dir.lstrip("/") / name)
+            with contextlib.suppress(OSError):  # a home may be missing, or shown read-only
+                _hide(root / user.pw_dir.lstrip("/") / name)
     for units in ("lib/systemd/system", "usr/lib/systemd/system", "usr/local/lib/systemd/system"):
         _prune(root / units)
     for name, text in _WRITTEN.items():
         _file(root / name).write_text(text)
+    # one of its own: without, systemd would take this for a first boot and enable what its presets say
+    _file(root / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n")
     for name, target in _LINKED.items():
         _file(root / name).symlink_to(target)
 

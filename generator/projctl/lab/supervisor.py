@@ -16,14 +16,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from projctl.lab import image, kernel, tree
 
-CGROUPS = Path("/sys/fs/cgroup")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CGROUPS = image.CGROUPS
 _SCRATCH = Path("/run")
 _NOTIFY = _SCRATCH / "lab-notify"
 
@@ -63,6 +65,7 @@ def _supervise(order: Order, control: socket.socket) -> None:
     notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     notify.bind(str(_NOTIFY))
     cgroup = CGROUPS / order.name
+    _sweep()
     try:
         cgroup.mkdir()
         machine = _spawn(order, cgroup, options)
@@ -94,13 +97,16 @@ def _mount_all(order: Order) -> list[str]:
             "--bind=" + ":".join(text.replace("\\", "\\\\").replace(":", "\\:") for text in (place, path))
         )
         os.close(descriptor)
+    # systemd-nspawn binds single files of the host's root, such as os-release; nobody writes through those
+    kernel.mount("", Path("/"), flags=kernel.MS_BIND | kernel.MS_REMOUNT | kernel.MS_RDONLY)
     return options
 
 
 def _mount_cgroups() -> None:
     if (CGROUPS / "cgroup.controllers").exists():
         return
-    kernel.unmount(CGROUPS)
+    if CGROUPS.is_mount():
+        kernel.unmount(CGROUPS)
     kernel.mount("cgroup2", CGROUPS, "cgroup2")
 
 
@@ -113,7 +119,7 @@ def _in_root(root: Path, action: Callable[[], None]) -> None:
             os.chdir("/")
             action()
             os._exit(0)
-        except BaseException as error:  # noqa: BLE001 - a forked child must never return
+        except BaseException as error:
             print(f"cannot prepare the lab's files: {error}", file=sys.stderr, flush=True)  # noqa: T201
             os._exit(1)
     if os.waitpid(child, 0)[1]:
@@ -136,7 +142,8 @@ def _spawn(order: Order, cgroup: Path, options: list[str]) -> subprocess.Popen[b
             f"--machine={order.name}", f"--hostname={socket.gethostname()}", "--notify-ready=yes",
             "--link-journal=no", "--timezone=off", "--settings=no",
             # never CAP_SYS_TIME or CAP_SYS_MODULE: clock and kernel are the host's
-            "--capability=CAP_BPF,CAP_NET_ADMIN,CAP_PERFMON", "--system-call-filter=bpf perf_event_open pidfd_getfd",
+            "--capability=CAP_BPF,CAP_NET_ADMIN,CAP_PERFMON",
+            "--system-call-filter=bpf perf_event_open pidfd_getfd",
             *network, *options,
         ],
         env={
@@ -195,6 +202,18 @@ def remove(cgroup: Path) -> None:
                 Path(directory).rmdir()
         if cgroup.exists():
             time.sleep(0.01)
+
+
+def _sweep() -> None:
+    """Remove what is left of labs whose supervisor was killed, as no other process can do it then."""
+    for cgroup in CGROUPS.glob("projctl-lab-*"):
+        with contextlib.suppress(OSError):
+            if "populated 0" in (cgroup / "cgroup.events").read_text() and not _owner(cgroup).exists():
+                remove(cgroup)
+
+
+def _owner(cgroup: Path) -> Path:
+    return Path("/proc") / cgroup.name.split("-")[2]
 
 
 def _reap() -> None:

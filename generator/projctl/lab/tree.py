@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from projctl.lab import kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Not taken from the host: systemd-nspawn makes these anew.
 _OWN = tuple(Path(path) for path in ("/proc", "/sys", "/dev", "/run"))
@@ -82,7 +85,7 @@ def _add(scratch: Scratch, path: Path, target: Path) -> None:
 
 
 def show(scratch: Scratch, source: str, *, shared: bool) -> str:
-    """A place that shows the file or directory `source`: itself when `shared`, else with changes in memory."""
+    """A place that shows `source`: itself when `shared`, else a directory with its changes in memory."""
     place = scratch.directory()
     if not Path(source).is_dir():
         place = place / "file"
