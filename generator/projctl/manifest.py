@@ -26,6 +26,8 @@ MAX_VALUES = 1_000_000
 MAX_DEPTH = 32
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
+_FLOAT = re.compile(r"[-+]?[0-9]{1,17}\.[0-9]{1,17}")
 _CONSTANTS: dict[str, Scalar] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -173,8 +175,12 @@ class _Composer:
         if event.value == "<<" and not event.style:
             hint = 'put what projects share under "defaults"'
             raise self._error('cannot merge with "<<"', event, hint)
-        self._node(event, depth)
-        return event.value, self._mark(event)
+        self._bound(event, 1, depth)
+        self._check_tag(event, "scalar")
+        mark = self._mark(event)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = Node(event.value, mark)
+        return event.value, mark
 
     def _alias(self, event: yaml.AliasEvent, depth: int) -> Node:
         name = event.anchor or ""
@@ -234,6 +240,8 @@ def _scalar(event: yaml.ScalarEvent) -> Scalar:
         return text
     if text in _CONSTANTS:
         return _CONSTANTS[text]
-    if re.fullmatch(r"[-+]?(0|[1-9][0-9]{0,17})", text):
+    if text[0] not in "+-0123456789":
+        return text
+    if _INTEGER.fullmatch(text):
         return int(text)
-    return float(text) if re.fullmatch(r"[-+]?[0-9]{1,17}\.[0-9]{1,17}", text) else text
+    return float(text) if _FLOAT.fullmatch(text) else text

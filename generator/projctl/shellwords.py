@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 _NAME = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 _SPACE = " \t\n"
+_PLAIN = re.compile(r"[^ \t\n'\"\\$`|&;<>()#]+")
 _HINT = 'write a list, [sh, -c, "exec …"], or a script of your own'
 
 
@@ -88,8 +89,14 @@ class _Splitter:
         elif c == "#" and not self._open:
             raise ShellSyntaxError('cannot hold a shell comment ("#")', "put the word in quotes")
         else:
-            self._add(c)
-            self._at += 1
+            self._add(self._run_of_plain())
+
+    def _run_of_plain(self) -> str:
+        found = _PLAIN.match(self._text, self._at)
+        end = found.end() if found else self._at + 1
+        text = self._text[self._at : end]
+        self._at = end
+        return text
 
     def _single_quoted(self) -> None:
         end = self._text.find("'", self._at + 1)
@@ -128,6 +135,10 @@ class _Splitter:
             self._at = match.end()
         elif self._text[self._at] == "`" or self._text[self._at + 1 : self._at + 2] in tuple("({"):
             raise ShellSyntaxError("cannot use a shell substitution: no shell runs the command", _HINT)
+        elif self._text[self._at + 1 : self._at + 2] in tuple("0123456789@*#?$!-"):
+            shown = self._text[self._at : self._at + 2]
+            hint = "put it in single quotes to keep it as it is"
+            raise ShellSyntaxError(f'cannot use the shell\'s own variable "{shown}"', hint)
         else:
             self._add("$")
             self._at += 1
