@@ -170,8 +170,13 @@ def ephemeral_range() -> tuple[int, int] | None:
 
 def reserved_ports() -> frozenset[int]:
     """Ports the kernel leaves out of that range (ip_local_reserved_ports)."""
+    return parse_ports(_sysctl("ip_local_reserved_ports"))
+
+
+def parse_ports(text: str) -> frozenset[int]:
+    """The ports of a list as the kernel writes it, such as `8080,9000-9100`."""
     found: set[int] = set()
-    for part in filter(None, _sysctl("ip_local_reserved_ports").strip().split(",")):
+    for part in filter(None, text.strip().split(",")):
         first, _, last = part.partition("-")
         found.update(range(int(first), int(last or first) + 1))
     return frozenset(found)
