@@ -1,1 +1,3 @@
-"""Runs beside the units: stops what is idle and reports what happened."""
+"""The agent: stops projects that nobody uses, and tells from the journal what happened."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,69 @@
+"""One look at a running project: its sockets' counters, connections and queues, its CPU."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from projctl_agent import cgroup, sockdiag
+from projctl_agent.bus import SOCKET, Bus
+from projctl_agent.idle import Observation
+from projctl_agent.sockdiag import Endpoint, Traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: What systemd says where a unit has no counter.
+_NO_COUNTER = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to look: socket units, what they listen on, and the control group of the server."""
+
+    sockets: tuple[str, ...]
+    endpoints: tuple[Endpoint, ...]
+    paths: tuple[str, ...]
+    control_group: str
+
+
+async def find_target(bus: Bus, sockets: Sequence[str], control_group: str) -> Target:
+    """The target of a project: asks each socket unit what it listens on."""
+    endpoints: list[Endpoint] = []
+    paths: list[str] = []
+    for listens in await bus.properties(*((unit, SOCKET, "Listen") for unit in sockets)):
+        for kind, address in listens or ():
+            if kind == "Stream" and address.startswith(("/", "@")):
+                paths.append(address)
+            elif kind == "Stream":
+                endpoints.append(sockdiag.parse_endpoint(address))
+    return Target(tuple(sockets), tuple(endpoints), tuple(paths), control_group)
+
+
+async def observe(bus: Bus, target: Target) -> Observation:
+    """One observation. Raises BusError when systemd cannot be asked."""
+    asked = [(unit, SOCKET, name) for unit in target.sockets for name in ("IPIngressBytes", "IPEgressBytes")]
+    counters = [_NO_COUNTER if value is None else value for value in await bus.properties(*asked)]
+    known = [value for value in counters if value != _NO_COUNTER]
+    # A Unix socket's unit has a counter too, one that never moves.
+    counted = bool(known) and len(known) == len(counters) and not target.paths
+    traffic = _traffic(target)
+    return Observation(
+        taken=time.monotonic(),
+        ip_bytes=sum(known),
+        counted=counted,
+        connections=None if traffic is None else frozenset(traffic.connections),
+        quiet=None if traffic is None or traffic.quiet_ms is None else traffic.quiet_ms / 1000,
+        queue=0 if traffic is None else traffic.queue,
+        cpu_seconds=cgroup.cpu_seconds(target.control_group),
+    )
+
+
+def _traffic(target: Target) -> Traffic | None:
+    try:
+        tcp = sockdiag.tcp_traffic(target.endpoints)
+        unix = sockdiag.unix_traffic(target.paths)
+    except OSError:
+        return None
+    return Traffic(tcp.connections | unix.connections, tcp.quiet_ms, tcp.queue + unix.queue)

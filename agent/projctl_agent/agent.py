@@ -1,0 +1,200 @@
+"""The agent's parts put together: journal to ledger, ledger and fleet to metrics and status."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from projctl_agent import cgroup, checkpoint, httpd, status
+from projctl_agent.bus import BusError
+from projctl_agent.fleet import Fleet
+from projctl_agent.journal import Journal, Scope
+from projctl_agent.lifecycle import Ledger
+from projctl_agent.notify import listening_sockets, notify, watchdog_interval
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from projctl_agent.metrics import Exposition, Snapshot
+
+_LOG = logging.getLogger("projctl-agent")
+#: Seconds after a change until its entries are read: they come in bursts.
+_SETTLE = 1.0
+#: Seconds after a change of the ledger until it is saved; what a crash loses is read again from the journal.
+_SAVE_AFTER = 30.0
+#: Entries that are taken between two breaths of the event loop.
+_BATCH = 1000
+
+
+class Agent:
+    """All that runs in the process; `state_file` is None where nothing can be kept."""
+
+    def __init__(self, scope: Scope, state_file: Path | None, *, user: bool) -> None:
+        self._journal = Journal(scope)
+        self._state_file = state_file
+        self._user = user
+        self._ledger, self._cursor = self._restore()
+        self._saved = self._cursor
+        self._fleet = Fleet(lambda: self._ledger, self._news, _LOG.warning)
+        self._reading = asyncio.Lock()
+        self._pending: dict[str, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._exposition: Exposition | None = None
+        self._snapshot: Snapshot | None = None
+
+    def _restore(self) -> tuple[Ledger, str]:
+        if self._state_file is None:
+            return Ledger(), ""
+        try:
+            return checkpoint.load(self._state_file)
+        except ValueError as error:
+            _LOG.warning("cannot use the checkpoint, reading the whole journal: %s", error)
+            return Ledger(), ""
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping` is set. Raises BusError or OSError when the agent cannot begin."""
+        await self.catch_up()
+        bus = await self._fleet.connect(user=self._user)
+        servers = await self._serve()
+        notify("READY=1\nSTATUS=watching")
+        signs = asyncio.create_task(_give_signs_of_life())
+        try:
+            while not stopping.is_set():
+                await _first(bus.lost(), stopping.wait())
+                if not stopping.is_set():
+                    self._fleet.disconnect()
+                    bus = await self._reconnect()
+        finally:
+            notify("STOPPING=1")
+            signs.cancel()
+            for server in servers:
+                server.close()
+            self._fleet.disconnect()
+            await self._settle()
+
+    async def _serve(self) -> list[asyncio.Server]:
+        passed = listening_sockets()
+        servers = []
+        if listener := passed.get("metrics"):
+            servers.append(await httpd.serve(listener, self.metrics))
+        if listener := passed.get("local"):
+            servers.append(await status.serve(listener, self.status))
+        return servers
+
+    async def _reconnect(self) -> Any:  # noqa: ANN401
+        _LOG.warning("lost the connection to the bus, trying again")
+        pause = 0.2
+        while True:
+            try:
+                bus = await self._fleet.connect(user=self._user)
+            except BusError:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 10.0)
+                continue
+            _LOG.warning("connected to the bus again")
+            self._news()
+            return bus
+
+    def _news(self) -> None:
+        self._later("read", _SETTLE, self.catch_up)
+
+    def _later(self, what: str, seconds: float, work: Any) -> None:  # noqa: ANN401
+        if what not in self._pending:
+            loop = asyncio.get_running_loop()
+            self._pending[what] = loop.call_later(seconds, self._begin, what, work)
+
+    def _begin(self, what: str, work: Any) -> None:  # noqa: ANN401
+        self._pending.pop(what, None)
+        task = asyncio.get_running_loop().create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            _LOG.warning("cannot read the journal: %s", error)
+
+    async def catch_up(self) -> None:
+        """Feed the ledger all that the journal has beyond the cursor. Raises OSError."""
+        async with self._reading:
+            cursor = self._cursor
+            try:
+                entries = self._journal.read(cursor)
+                for count, (entry, after) in enumerate(entries, 1):
+                    if entry:
+                        self._ledger.feed([entry])
+                    self._cursor = after
+                    if count % _BATCH == 0:
+                        await asyncio.sleep(0)
+            except ValueError:
+                _LOG.warning("cannot use the journal cursor, reading the whole journal")
+                self._ledger, self._cursor = Ledger(), ""
+                self._news()
+        if self._cursor != cursor:
+            self._later("save", _SAVE_AFTER, self._save)
+
+    async def _save(self) -> None:
+        if self._state_file is None or self._saved == self._cursor:
+            return
+        try:
+            checkpoint.save(self._state_file, self._ledger, self._cursor)
+            self._saved = self._cursor
+        except OSError as error:
+            _LOG.warning("cannot save the checkpoint: %s", error)
+
+    async def _settle(self) -> None:
+        for handle in self._pending.values():
+            handle.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        with contextlib.suppress(OSError):
+            await self.catch_up()
+        for handle in self._pending.values():
+            handle.cancel()
+        await self._save()
+
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
+        """The metrics as they are now, and their content type."""
+        from projctl_agent.metrics import Exposition, Snapshot  # 10 MB that only a scrape needs
+
+        await self.catch_up()
+        states = await self._fleet.states()
+        memory = {
+            name: size
+            for name, watch in self._fleet.watches().items()
+            if (size := cgroup.memory_bytes(watch.target.control_group)) is not None
+        }
+        self._snapshot = Snapshot(self._ledger, states, memory)
+        if self._exposition is None:
+            self._exposition = Exposition(lambda: self._snapshot or Snapshot(self._ledger, {}, {}))
+        return self._exposition.render(accept)
+
+    async def status(self) -> dict[str, dict[str, Any]]:
+        """Every known project as the local socket shows it."""
+        await self.catch_up()
+        states, watches = await self._fleet.states(), self._fleet.watches()
+        now = time.monotonic()
+        known = self._ledger.projects
+        return {
+            name: status.describe(states.get(name), known.get(name), watches.get(name), now)
+            for name in sorted(known.keys() | states.keys())
+        }
+
+
+async def _give_signs_of_life() -> None:
+    interval = watchdog_interval()
+    while interval:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(interval)
+
+
+async def _first(*waits: Any) -> None:  # noqa: ANN401
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

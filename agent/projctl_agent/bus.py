@@ -1,0 +1,167 @@
+"""systemd over D-Bus: units, properties, changes, and the one order the agent gives, StopUnit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dbus_fast import BusType, Message, MessageType
+from dbus_fast.aio import MessageBus
+from dbus_fast.errors import DBusError
+
+from projctl_agent.names import PATH_PREFIX, object_path, unit_of_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SYSTEMD = "org.freedesktop.systemd1"
+_MANAGER_PATH = "/org/freedesktop/systemd1"
+_MANAGER = "org.freedesktop.systemd1.Manager"
+_PROPERTIES = "org.freedesktop.DBus.Properties"
+_UNIT = "org.freedesktop.systemd1.Unit"
+UNIT, SERVICE, SOCKET = _UNIT, "org.freedesktop.systemd1.Service", "org.freedesktop.systemd1.Socket"
+#: Seconds to wait for an answer of the manager; a daemon-reload of a large fleet takes some.
+_PATIENCE = 25.0
+_MATCHES = (
+    f"type='signal',sender='{_SYSTEMD}',interface='{_PROPERTIES}',member='PropertiesChanged',"
+    f"path_namespace='/org/freedesktop/systemd1/unit',arg0='{_UNIT}'",
+    f"type='signal',sender='{_SYSTEMD}',interface='{_MANAGER}',member='Reloading'",
+    f"type='signal',sender='{_SYSTEMD}',interface='{_MANAGER}',member='UnitRemoved'",
+)
+
+
+class BusError(Exception):
+    """systemd cannot be reached, or refused; the text says what and why, in one line."""
+
+
+class UnitRow(NamedTuple):
+    """One unit as ListUnits gives it."""
+
+    name: str
+    description: str
+    load_state: str
+    active_state: str
+    sub_state: str
+    following: str
+    path: str
+    job_id: int
+    job_type: str
+    job_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told of a unit's changed properties (None: the unit is gone) and of a finished daemon-reload."""
+
+    changed: Callable[[str, dict[str, Any] | None], None]
+    reloaded: Callable[[], None]
+
+
+class Bus:
+    """One connection to the bus of the system or the user; lost() tells when it is cut."""
+
+    def __init__(self, bus: MessageBus, listener: Listener) -> None:
+        self._bus = bus
+        self._listener = listener
+        bus.add_message_handler(self._receive)
+
+    @classmethod
+    async def connect(cls, listener: Listener, *, user: bool) -> Bus:
+        """A connection on which changes are reported. Raises BusError."""
+        try:
+            address = _user_address() if user else None
+            bus = MessageBus(bus_address=address, bus_type=BusType.SYSTEM, auth_timeout=_PATIENCE)
+            await bus.connect()
+        except Exception as error:  # dbus-fast raises more than it names
+            raise BusError(f"cannot connect to the {'session' if user else 'system'} bus: {error}") from None
+        self = cls(bus, listener)
+        for rule in _MATCHES:
+            await self._ask(
+                "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch", rule
+            )
+        await self._manager("Subscribe")
+        return self
+
+    def close(self) -> None:
+        """Cut the connection."""
+        self._bus.disconnect()
+
+    async def lost(self) -> None:
+        """Return when the connection is gone."""
+        with contextlib.suppress(Exception):
+            await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
+
+    async def list_units(self, patterns: list[str], states: list[str]) -> list[UnitRow]:
+        """The loaded units of these names and states (none given: all states)."""
+        rows = (await self._manager("ListUnitsByPatterns", states, patterns, signature="asas"))[0]
+        return [UnitRow(*row) for row in rows]
+
+    async def properties(self, *wanted: tuple[str, str, str]) -> list[Any]:
+        """The values of (unit, interface, property), asked for at once; None for each that cannot be had."""
+        answers = await asyncio.gather(
+            *(self._property(unit, interface, name) for unit, interface, name in wanted),
+            return_exceptions=True,
+        )
+        values = []
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, BusError):
+                raise answer
+            values.append(None if isinstance(answer, BaseException) else answer)
+        return values
+
+    async def stop_unit(self, unit: str) -> None:
+        """Order a stop; returns when the job is queued. Raises BusError when systemd refuses."""
+        await self._manager("StopUnit", unit, "replace", signature="ss")
+
+    async def _property(self, unit: str, interface: str, name: str) -> Any:  # noqa: ANN401
+        path = object_path(unit)
+        return (await self._ask(_SYSTEMD, path, _PROPERTIES, "Get", interface, name, signature="ss"))[0].value
+
+    async def _manager(self, member: str, *body: object, signature: str = "") -> list[Any]:
+        return await self._ask(_SYSTEMD, _MANAGER_PATH, _MANAGER, member, *body, signature=signature)
+
+    async def _ask(
+        self, destination: str, path: str, interface: str, member: str, *body: object, signature: str = "s"
+    ) -> list[Any]:
+        message = Message(
+            destination=destination,
+            path=path,
+            interface=interface,
+            member=member,
+            signature=signature if body else "",
+            body=list(body),
+        )
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                reply = await self._bus.call(message)
+        except TimeoutError:
+            raise BusError(f"cannot get an answer to {member} within {_PATIENCE:g} s") from None
+        except (DBusError, OSError, EOFError) as error:
+            raise BusError(f"cannot ask systemd for {member}: {error}") from None
+        if reply is None or reply.message_type is not MessageType.METHOD_RETURN:
+            text = reply.body[0] if reply and reply.body else "connection lost"
+            raise BusError(f"cannot do {member}: {text}")
+        return list(reply.body)
+
+    def _receive(self, message: Message) -> None:
+        if message.message_type is not MessageType.SIGNAL:
+            return
+        path = message.path or ""
+        if message.member == "PropertiesChanged" and path.startswith(PATH_PREFIX):
+            changed = {key: variant.value for key, variant in message.body[1].items()}
+            self._listener.changed(unit_of_path(path), changed)
+        elif message.member == "UnitRemoved" and message.body[1].startswith(PATH_PREFIX):
+            self._listener.changed(message.body[0], None)
+        elif message.member == "Reloading" and message.body == [False]:
+            self._listener.reloaded()
+
+
+def _user_address() -> str:
+    if address := os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
+        return address
+    if directory := os.environ.get("XDG_RUNTIME_DIR"):
+        return f"unix:path={directory}/bus"
+    raise OSError("XDG_RUNTIME_DIR is not set: is this a user's session?")

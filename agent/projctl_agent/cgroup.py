@@ -1,0 +1,93 @@
+"""What a service's control group used: CPU, memory now and at its peak, processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psutil
+
+_ROOT = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a run cost: CPU seconds, bytes of memory now and at its peak; None where it is not known."""
+
+    cpu_seconds: float | None
+    memory_bytes: int | None
+    memory_peak_bytes: int | None
+
+
+def directory(control_group: str) -> Path:
+    """Where the control group is mounted: cgroup2, alone or beside the old hierarchies."""
+    unified = _ROOT if (_ROOT / "cgroup.controllers").exists() else _ROOT / "unified"
+    return unified / control_group.lstrip("/")
+
+
+def cpu_seconds(control_group: str) -> float | None:
+    """CPU time of the group so far; None when it cannot be read."""
+    try:
+        with (directory(control_group) / "cpu.stat").open() as lines:
+            for line in lines:
+                key, _, value = line.partition(" ")
+                if key == "usage_usec":
+                    return int(value) / 1e6
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def figures(control_group: str) -> Figures:
+    """All figures at once, as far as this kernel tells."""
+    place = directory(control_group)
+    return Figures(cpu_seconds(control_group), memory_bytes(control_group), _number(place / "memory.peak"))
+
+
+def memory_bytes(control_group: str) -> int | None:
+    """memory.current; without a memory controller the sum over the group's processes (PSS, else RSS)."""
+    current = _number(directory(control_group) / "memory.current")
+    return memory_of_processes(control_group) if current is None else current
+
+
+def memory_of_processes(control_group: str) -> int | None:
+    """Bytes of the group's processes by /proc: PSS where readable, else RSS; None without a process."""
+    import psutil  # only where the kernel has no memory controller
+
+    total, found = 0, False
+    for pid in processes(directory(control_group)):
+        try:
+            total += _memory_of(psutil.Process(pid))
+            found = True
+        except psutil.Error:
+            continue
+    return total if found else None
+
+
+def _memory_of(process: psutil.Process) -> int:
+    import psutil
+
+    try:
+        return int(process.memory_full_info().pss)
+    except psutil.AccessDenied:
+        return int(process.memory_info().rss)
+
+
+def processes(place: Path) -> Iterator[int]:
+    """The processes of a group and the groups below it; those that come or go meanwhile may be missed."""
+    try:
+        for path in [place / "cgroup.procs", *place.glob("*/**/cgroup.procs")]:
+            yield from (int(line) for line in path.read_text().split())
+    except OSError:
+        return
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,63 @@
+"""The command projctl-agent: options, signals, and errors in one line."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from projctl_agent import __version__
+
+_NAME = "projctl-agent"
+
+
+def main() -> None:
+    """Run the agent until a signal ends it; exit status 1 when it cannot begin, 2 for usage."""
+    options = _parse(sys.argv[1:])
+    logging.basicConfig(format=f"{_NAME}: %(message)s", level=logging.WARNING)
+    sys.exit(_run(user=options.user))
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=_NAME,
+        description="Stops projects that nobody uses and serves their metrics. Started by systemd.",
+    )
+    parser.add_argument("--user", action="store_true", help="watch the user's own manager, not the system's")
+    parser.add_argument("--version", action="version", version=f"{_NAME} {__version__}")
+    return parser.parse_args(arguments)
+
+
+def _run(*, user: bool) -> int:
+    try:
+        from projctl_agent import agent, journal
+        from projctl_agent.bus import BusError
+    except ModuleNotFoundError as error:
+        return _fail(f'cannot find the Python module "{error.name}"; install projctl with its extra "agent"')
+    scope = journal.user_scope() if user else journal.system_scope()
+
+    async def work() -> None:
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        await agent.Agent(scope, _state_file(), user=user).run(stopping)
+
+    try:
+        asyncio.run(work())
+    except (BusError, OSError) as error:
+        return _fail(str(error))
+    return 0
+
+
+def _state_file() -> Path | None:
+    directory = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(directory, "checkpoint.json") if directory else None
+
+
+def _fail(message: str) -> int:
+    print(f"{_NAME}: {message}", file=sys.stderr)  # noqa: T201
+    return 1

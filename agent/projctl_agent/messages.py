@@ -1,0 +1,55 @@
+"""The entries the agent writes: identities, texts, figures; `projctl-agent.catalog` explains them."""
+
+from __future__ import annotations
+
+from systemd import journal
+
+IDLE_STOP = "d649923182a64247b971172f532f4fa7"
+IDLE_STOP_REFUSED = "4bfa4131724e43068a337e1a258fcdbd"
+NO_COUNTERS = "4c17779e887147b59460df30aa683277"
+_NOTICE, _INFO, _WARNING = 5, 6, 4
+
+
+def _send(message_id: str, priority: int, message: str, fields: dict[str, object]) -> None:
+    """Hand one entry to journald; fields whose value is None are left out."""
+    every = {"MESSAGE": message, "MESSAGE_ID": message_id, "PRIORITY": priority, **fields}
+    every["SYSLOG_IDENTIFIER"] = "projctl-agent"
+    journal.sendv(*(f"{key}={value}" for key, value in every.items() if value is not None))
+
+
+def idle_stop(
+    project: str, unit: str, invocation: str, *, idle: float, uptime: float, figures: dict[str, object]
+) -> None:
+    """The decision to stop an idle project, before the stop is ordered. Times in seconds."""
+    _send(
+        IDLE_STOP,
+        _INFO,
+        f"Stopping project {project}: not used for {idle:.1f} s.",
+        _fields(project, "idle-stop", "idle", unit, invocation)
+        | {"PROJCTL_IDLE_SECONDS": f"{idle:.3f}", "PROJCTL_UPTIME_SECONDS": f"{uptime:.3f}"}
+        | figures,
+    )
+
+
+def idle_stop_refused(project: str, unit: str, invocation: str, error: str) -> None:
+    """systemd did not take the order; the run goes on."""
+    text = f"Cannot stop idle project {project}: {error}"
+    _send(IDLE_STOP_REFUSED, _WARNING, text, _fields(project, "idle-stop-refused", "idle", unit, invocation))
+
+
+def no_counters(project: str, unit: str, invocation: str) -> None:
+    """The kernel counts no bytes for a project's sockets: connections and CPU time tell of its use."""
+    text = (
+        f"No byte counters for the sockets of project {project}: watching connections and CPU time instead."
+    )
+    _send(NO_COUNTERS, _NOTICE, text, _fields(project, "no-counters", "no-counters", unit, invocation))
+
+
+def _fields(project: str, event: str, reason: str, unit: str, invocation: str) -> dict[str, object]:
+    return {
+        "PROJCTL_PROJECT": project,
+        "PROJCTL_EVENT": event,
+        "PROJCTL_REASON": reason,
+        "PROJCTL_UNIT": unit,
+        "PROJCTL_INVOCATION_ID": invocation,
+    }

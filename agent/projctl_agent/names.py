@@ -1,0 +1,48 @@
+"""Names of units: which belong to a project, and how D-Bus writes them."""
+
+from __future__ import annotations
+
+import re
+
+_SERVICE = re.compile(r"projctl-([a-z][a-z0-9-]{0,62})(\.backend)?\.service", re.ASCII)
+_SOCKET = re.compile(r"projctl-([a-z][a-z0-9-]{0,62})(?:\.[a-z][a-z0-9-]{0,30})?\.socket", re.ASCII)
+#: Ours, not a project's.
+RESERVED = frozenset({"agent", "agent-metrics"})
+UNIT_PATHS = "/org/freedesktop/systemd1/unit"
+#: How the object path of every unit of ours begins.
+PATH_PREFIX = f"{UNIT_PATHS}/projctl_2d"
+
+
+def project_of_service(unit: str) -> tuple[str, bool] | None:
+    """The project of a service, and whether it is the backend behind a proxy; None for other units."""
+    match = _SERVICE.fullmatch(unit)
+    if not match or match[1] in RESERVED:
+        return None
+    return match[1], match[2] is not None
+
+
+def project_of_socket(unit: str) -> str | None:
+    """The project that a socket belongs to; None for other units."""
+    match = _SOCKET.fullmatch(unit)
+    return match[1] if match and match[1] not in RESERVED else None
+
+
+def object_path(unit: str) -> str:
+    """The D-Bus object path of a unit, escaped as sd_bus_path_encode(3) does."""
+    escaped = (
+        c
+        if c.isascii() and (c.isalpha() or (c.isdigit() and i))
+        else "".join(f"_{b:02x}" for b in c.encode())
+        for i, c in enumerate(unit)
+    )
+    return f"{UNIT_PATHS}/{''.join(escaped)}"
+
+
+def unit_of_path(path: str) -> str:
+    """The unit that an object path names: the reverse of object_path."""
+    label = path.rpartition("/")[2]
+    return re.sub(r"((?:_[0-9a-f]{2})+)", _unescape, label)
+
+
+def _unescape(match: re.Match[str]) -> str:
+    return bytes.fromhex(match[1].replace("_", "")).decode(errors="replace")

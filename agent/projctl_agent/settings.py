@@ -1,0 +1,112 @@
+"""What a project's unit files say to the agent: the section [X-Projctl], drop-ins included."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from projctl_agent.names import project_of_service, project_of_socket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SECTION = "[X-Projctl]"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Times in seconds, None means never. `service` is the unit to stop, `primary` the one with the server."""
+
+    project: str
+    service: str
+    primary: str
+    adapter: str
+    sockets: tuple[str, ...]
+    idle_stop: float | None
+    min_uptime: float
+    max_runtime: float | None
+
+
+def parse_section(texts: Iterable[str]) -> dict[str, str]:
+    """The keys of [X-Projctl] in unit file texts, in order: the later one wins, as with drop-ins."""
+    keys: dict[str, str] = {}
+    for text in texts:
+        inside = False
+        for line in _logical_lines(text):
+            if line.startswith("["):
+                inside = line == _SECTION
+            elif inside and "=" in line:
+                key, _, value = line.partition("=")
+                keys[key.strip()] = value.strip()
+    return keys
+
+
+def _logical_lines(text: str) -> Iterable[str]:
+    """Lines as systemd.syntax(7) joins them: a backslash continues, comments in between are left out."""
+    joined = ""
+    for raw in text.splitlines():
+        line = raw.strip()
+        if line.startswith(("#", ";")):
+            continue
+        if line.endswith("\\"):
+            joined += line[:-1] + " "
+            continue
+        if line := (joined + line).strip():
+            yield line
+        joined = ""
+    if joined.strip():
+        yield joined.strip()
+
+
+def interpret(service: str, keys: dict[str, str]) -> Settings | None:
+    """The settings for a service; None when it is no project's, or a backend (its proxy speaks for it).
+
+    Raises ValueError with what is wrong for a value that is no number of seconds.
+    """
+    named = project_of_service(service)
+    if not named or not keys or named[1] or keys.get("Role") == "backend":
+        return None
+    project = named[0]
+    backend = keys.get("Backend", "")
+    primary = (
+        backend if keys.get("Role") == "proxy" and project_of_service(backend) == (project, True) else service
+    )
+    named_sockets = keys.get("Sockets", f"projctl-{project}.socket").split()
+    return Settings(
+        project=project,
+        service=service,
+        primary=primary,
+        adapter=keys.get("Adapter", ""),
+        sockets=tuple(unit for unit in named_sockets if project_of_socket(unit)),
+        idle_stop=_seconds(keys, "IdleStopSec", None),
+        min_uptime=_seconds(keys, "MinUptimeSec", 0.0) or 0.0,
+        max_runtime=_seconds(keys, "MaxRuntimeSec", None),
+    )
+
+
+def _seconds(keys: dict[str, str], key: str, default: float | None) -> float | None:
+    text = keys.get(key, "")
+    if not text:
+        return default
+    if text == "infinity":
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ValueError(f'{key} must be a number of seconds or "infinity", "{text}" is neither')
+    return seconds
+
+
+def read_texts(paths: Iterable[str]) -> list[str]:
+    """The texts of unit files; one that is gone or cannot be read counts as empty."""
+    texts = []
+    for path in paths:
+        try:
+            texts.append(Path(path).read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            texts.append("")
+    return texts

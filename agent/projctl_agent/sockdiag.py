@@ -1,0 +1,167 @@
+"""The kernel's socket tables by netlink sock_diag(7): connections and accept queues of chosen listeners."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_NETLINK_SOCK_DIAG = 4
+_SOCK_DIAG_BY_FAMILY = 20
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_DUMP_REQUEST = 0x301
+_ESTABLISHED, _LISTEN = 1, 10
+_STATES = 1 << _ESTABLISHED | 1 << _LISTEN
+_BYTECODE_ATTRIBUTE = 1
+_TCP_INFO_ATTRIBUTE = 2
+_OP_JUMP, _OP_SOURCE_PORT_IS = 1, 11
+_UNIX_NAME_ATTRIBUTE, _UNIX_QUEUE_ATTRIBUTE = 0, 4
+_UNIX_SHOW_NAME_AND_QUEUE = 0x1 | 0x10
+_HEADER = struct.Struct("=IHHII")
+_INET_MESSAGE = struct.Struct("=BBBBHH16s16sIQIIIII")
+_UNIX_MESSAGE = struct.Struct("=BBBBIQ")
+#: tcp_info.last_data_sent, last_ack_sent, last_data_recv: milliseconds
+_LAST_DATA = struct.Struct("=44xIII")
+_PADDED = 3
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Established connections by identity, milliseconds since data moved on any, connections in queues."""
+
+    connections: set[int] = field(default_factory=set)
+    quiet_ms: int | None = None
+    queue: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A TCP port; `address` is the packed IP address listened on, None for all."""
+
+    port: int
+    address: bytes | None = None
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """The endpoint of `[::]:5001` or `127.0.0.1:5001`, as systemd prints ListenStream. Raises ValueError."""
+    host, _, port = text.rpartition(":")
+    address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    return Endpoint(int(port), None if address.is_unspecified else address.packed)
+
+
+def tcp_traffic(endpoints: Iterable[Endpoint]) -> Traffic:
+    """What the kernel knows of these listeners and their connections. Raises OSError if it does not tell."""
+    wanted = set(endpoints)
+    found = Traffic()
+    if not wanted:
+        return found
+    code = _port_filter(sorted({endpoint.port for endpoint in wanted}))
+    with _connect() as channel:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            request = struct.pack(
+                "=BBBxI48x", family, socket.IPPROTO_TCP, 1 << (_TCP_INFO_ATTRIBUTE - 1), _STATES
+            )
+            for message in _dump(channel, request + _attribute(_BYTECODE_ATTRIBUTE, code)):
+                _add_tcp(found, wanted, message)
+    return found
+
+
+def unix_traffic(paths: Iterable[str]) -> Traffic:
+    """As tcp_traffic, for stream sockets at these paths (`@name`: abstract), without the time of data."""
+    wanted = {
+        path.replace("@", "\0", 1).encode() if path.startswith("@") else path.encode() for path in paths
+    }
+    found = Traffic()
+    if not wanted:
+        return found
+    request = struct.pack("=BBHIIIQ", socket.AF_UNIX, 0, 0, _STATES, 0, _UNIX_SHOW_NAME_AND_QUEUE, 0)
+    with _connect() as channel:
+        for message in _dump(channel, request):
+            _add_unix(found, wanted, message)
+    return found
+
+
+def _connect() -> socket.socket:
+    channel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG)
+    channel.settimeout(5)
+    return channel
+
+
+def _port_filter(ports: list[int]) -> bytes:
+    """Bytecode the kernel runs per socket: accept those whose source port is one of these."""
+    code = b""
+    for position, port in enumerate(ports):
+        last = position == len(ports) - 1
+        code += struct.pack("=BBH", _OP_SOURCE_PORT_IS, 8, 12) + struct.pack("=BBH", 0, 0, port)
+        if not last:
+            rest = 12 * (len(ports) - position - 1) - 4
+            code += struct.pack("=BBH", _OP_JUMP, 4, 4 + rest)
+    return code
+
+
+def _attribute(kind: int, payload: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(payload), kind) + payload + bytes(-len(payload) & _PADDED)
+
+
+def _dump(channel: socket.socket, request: bytes) -> Iterator[memoryview]:
+    head = _HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _DUMP_REQUEST, 1, 0)
+    channel.sendto(head + request, (0, 0))
+    while True:
+        datagram = memoryview(channel.recv(65536))
+        while len(datagram) >= _HEADER.size:
+            length, kind, *_ = _HEADER.unpack_from(datagram)
+            if kind == _NLMSG_DONE:
+                return
+            if kind == _NLMSG_ERROR:
+                code = -struct.unpack_from("=i", datagram, _HEADER.size)[0]
+                raise OSError(code, "cannot read the kernel's socket table")
+            yield datagram[_HEADER.size : length]
+            datagram = datagram[(length + _PADDED) & ~_PADDED :]
+
+
+def _attributes(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    while len(data) >= 4:
+        length, kind = struct.unpack_from("=HH", data)
+        if length < 4:
+            return
+        yield kind, data[4:length]
+        data = data[(length + _PADDED) & ~_PADDED :]
+
+
+def _add_tcp(found: Traffic, wanted: set[Endpoint], message: memoryview) -> None:
+    family, state, _, _, port, _, source, _, _, cookie, _, queue, *_ = _INET_MESSAGE.unpack_from(message)
+    port = socket.ntohs(port)
+    address = _plain_address(source[:4] if family == socket.AF_INET else source)
+    if Endpoint(port) not in wanted and Endpoint(port, address) not in wanted:
+        return
+    if state == _LISTEN:
+        found.queue += queue
+        return
+    found.connections.add(cookie)
+    for kind, payload in _attributes(message[_INET_MESSAGE.size :]):
+        if kind == _TCP_INFO_ATTRIBUTE and len(payload) >= _LAST_DATA.size:
+            sent, _, received = _LAST_DATA.unpack_from(payload)
+            quiet = min(sent, received)
+            found.quiet_ms = quiet if found.quiet_ms is None else min(quiet, found.quiet_ms)
+
+
+def _plain_address(packed: bytes) -> bytes:
+    """An IPv4 address out of its IPv6 form, as dual-stack sockets report it."""
+    return packed[12:] if packed.startswith(bytes(10) + b"\xff\xff") else packed
+
+
+def _add_unix(found: Traffic, wanted: set[bytes], message: memoryview) -> None:
+    _, _, state, _, _, cookie = _UNIX_MESSAGE.unpack_from(message)
+    attributes = dict(_attributes(message[_UNIX_MESSAGE.size :]))
+    name = bytes(attributes.get(_UNIX_NAME_ATTRIBUTE, b"")).rstrip(b"\0")
+    if name not in wanted:
+        return
+    if state == _ESTABLISHED:
+        found.connections.add(cookie)
+    elif _UNIX_QUEUE_ATTRIBUTE in attributes:
+        found.queue += struct.unpack_from("=I", attributes[_UNIX_QUEUE_ATTRIBUTE])[0]

@@ -1,0 +1,78 @@
+"""Answers `projctl list` and `projctl status` on the local socket: a JSON line for a JSON line."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from projctl_agent import cgroup
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable
+
+    from projctl_agent.lifecycle import Totals
+    from projctl_agent.watch import Watch
+
+_LONGEST_REQUEST = 4096
+_CONNECTIONS = 32
+_PATIENCE = 10.0
+VERSION = 1
+
+
+def describe(state: str | None, totals: Totals | None, watch: Watch | None, now: float) -> dict[str, Any]:
+    """One project; `now` in monotonic seconds, `would_stop_at` in seconds since 1970, None: not known."""
+    track = watch.track if watch else None
+    decision = watch.decision if watch else None
+    reason = decision.reason if decision else totals.last_reason if totals else ""
+    due = decision.would_stop_at if decision else None
+    if state == "failed" and totals and totals.last_reason == "max_runtime":
+        state = "asleep"  # systemd calls it failed, but the next connection starts it
+    return {
+        "state": state,
+        "idle_seconds": None if track is None else round(max(0.0, now - track.last_use), 3),
+        "memory_bytes": cgroup.memory_bytes(watch.target.control_group) if watch else None,
+        "starts": totals.starts if totals else 0,
+        "reason": reason or None,
+        "would_stop_at": None if due is None else round(time.time() + due - now, 3),
+    }
+
+
+async def serve(
+    listener: socket.socket, projects: Callable[[], Awaitable[dict[str, dict[str, Any]]]]
+) -> asyncio.Server:
+    """Answer on this socket until the server is closed."""
+    open_connections = 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal open_connections
+        open_connections += 1
+        try:
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(_PATIENCE):
+                    if open_connections > _CONNECTIONS:
+                        answer: dict[str, Any] = {"version": VERSION, "error": "too many connections"}
+                    else:
+                        answer = await _answer(reader, projects)
+                    writer.write(json.dumps(answer, separators=(",", ":")).encode() + b"\n")
+                    await writer.drain()
+        finally:
+            open_connections -= 1
+            writer.close()
+
+    return await asyncio.start_unix_server(handle, sock=listener, limit=_LONGEST_REQUEST)
+
+
+async def _answer(
+    reader: asyncio.StreamReader, projects: Callable[[], Awaitable[dict[str, dict[str, Any]]]]
+) -> dict[str, Any]:
+    try:
+        request = json.loads(await reader.readline())
+    except (ValueError, RecursionError):
+        return {"version": VERSION, "error": "must be one line of JSON"}
+    if request != {"get": "status"}:
+        return {"version": VERSION, "error": 'unknown request, must be {"get":"status"}'}
+    return {"version": VERSION, "projects": await projects()}

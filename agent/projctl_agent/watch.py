@@ -1,0 +1,134 @@
+"""One running project: looks at it when it could next be idle, and stops it when it is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from projctl_agent import activity, cgroup, idle, messages, settings
+from projctl_agent.bus import SERVICE, UNIT, Bus, BusError
+from projctl_agent.idle import Decision, Policy, Track
+
+if TYPE_CHECKING:
+    from projctl_agent.activity import Target
+    from projctl_agent.settings import Settings
+
+#: Seconds that a stop may take to begin before the project is looked at again.
+_STOP_PATIENCE = 60.0
+
+
+@dataclass(slots=True)
+class Watch:
+    """A project that runs. `track` is None until it was looked at; `decision` is the latest one."""
+
+    settings: Settings
+    invocation: str
+    started: float
+    target: Target
+    track: Track | None = None
+    decision: Decision | None = None
+    told_no_counters: bool = False
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def policy(self) -> Policy:
+        """The policy of the settings in force."""
+        return Policy(self.settings.idle_stop, self.settings.min_uptime)
+
+    async def follow(self, bus: Bus) -> None:
+        """Look again and again until cancelled; an unanswered question to systemd is asked again later."""
+        while True:
+            try:
+                pause = await self._step(bus)
+            except BusError:
+                pause = idle.LOOKS * idle.MIN_LOOK
+            self.woken.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.woken.wait(), pause)
+
+    async def _step(self, bus: Bus) -> float | None:
+        """One look and what follows from it; the seconds until the next, None for not before being woken."""
+        if self.settings.idle_stop is None:
+            self.track = self.decision = None
+            return None
+        observation = await activity.observe(bus, self.target)
+        if self.track is None:
+            self.track = idle.begin(self.started, observation)
+            self.decision = idle.decide(self.policy, self.track, observation.taken)
+        else:
+            self.track, self.decision = idle.look(self.policy, self.track, observation)
+        if not observation.counted and not self.told_no_counters:
+            self.told_no_counters = True
+            messages.no_counters(self.settings.project, self.settings.service, self.invocation)
+        if self.decision.stop and await self._stop(bus):
+            return _STOP_PATIENCE
+        return max(0.0, (self.decision.next_look or 0.0) - time.monotonic())
+
+    async def _stop(self, bus: Bus) -> bool:
+        """Stop the service unless a last look finds use; whether the order was given."""
+        assert self.track  # noqa: S101  set by the look that decided
+        figures = cgroup.figures(self.target.control_group)
+        if await _identity(bus, self.settings.primary) != self.invocation:
+            return False
+        last = await activity.observe(bus, self.target)
+        self.track, self.decision = idle.look(self.policy, self.track, last)
+        if not self.decision.stop:
+            return False
+        project, unit = self.settings.project, self.settings.service
+        messages.idle_stop(
+            project,
+            unit,
+            self.invocation,
+            idle=self.decision.idle_seconds,
+            uptime=self.decision.uptime,
+            figures=_fields(figures),
+        )
+        # Whatever comes of it, the next decision is a whole idle time away.
+        self.track = replace(self.track, last_use=last.taken, last_reason="stop")
+        try:
+            await bus.stop_unit(unit)
+        except BusError as error:
+            messages.idle_stop_refused(project, unit, self.invocation, str(error))
+            self.decision = idle.decide(self.policy, self.track, last.taken)
+            return False
+        return True
+
+
+def _fields(figures: cgroup.Figures) -> dict[str, object]:
+    cpu = figures.cpu_seconds
+    return {
+        "PROJCTL_CPU_SECONDS": None if cpu is None else f"{cpu:.6f}",
+        "PROJCTL_MEMORY_BYTES": figures.memory_bytes,
+        "PROJCTL_MEMORY_PEAK_BYTES": figures.memory_peak_bytes,
+    }
+
+
+async def _identity(bus: Bus, unit: str) -> str:
+    (identity,) = await bus.properties((unit, UNIT, "InvocationID"))
+    return bytes(identity or b"").hex()
+
+
+async def read_settings(bus: Bus, service: str) -> Settings | None:
+    """What the unit's files say; None for a service of no project. Raises ValueError for a bad value."""
+    fragment, drop_ins = await bus.properties((service, UNIT, "FragmentPath"), (service, UNIT, "DropInPaths"))
+    texts = settings.read_texts([path for path in (fragment, *(drop_ins or ())) if path])
+    return settings.interpret(service, settings.parse_section(texts))
+
+
+async def open_watch(bus: Bus, service: str) -> Watch | None:
+    """The watch of a service that is active now; None where it is not, or is no project's."""
+    wanted = await read_settings(bus, service)
+    if wanted is None:
+        return None
+    state, entered, group = await bus.properties(
+        (service, UNIT, "ActiveState"),
+        (service, UNIT, "ActiveEnterTimestampMonotonic"),
+        (wanted.primary, SERVICE, "ControlGroup"),
+    )
+    if state not in {"active", "reloading"}:
+        return None
+    target = await activity.find_target(bus, wanted.sockets, group or "")
+    return Watch(wanted, await _identity(bus, wanted.primary), (entered or 0) / 1e6, target)
