@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from projctl import installed, systemctl
+from projctl import agentunits, installed, systemctl, unitfile
 from projctl.diagnostics import Problem, ProjctlError
 from projctl.names import TARGET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from projctl.plan import Plan
     from projctl.scope import Scope
@@ -210,3 +210,40 @@ def _change_files(plan: Plan, scope: Scope, before: _Journal) -> None:
         link = installed.target_link(scope) if unit == TARGET else installed.wants(scope) / unit
         before.links.append((link, str(link.readlink())))
         link.unlink(missing_ok=True)
+
+
+def install_agent(scope: Scope, files: Mapping[Path, str], *, start: bool) -> None:
+    """Write the agent's files, make its user and catalog known, enable it, and start it when asked to."""
+    with _clear("cannot install the agent"):
+        for path, text in files.items():
+            old = _read(path)
+            if old is not None and not unitfile.is_ours(old.replace("//", "#", 1)):
+                raise ProjctlError(f"cannot replace {path}: projctl did not write it", hint="move it away")
+            if old != text:
+                write(path, text)
+        for unit, link in _agent_links(scope).items():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.unlink(missing_ok=True)
+            link.symlink_to(scope.units / unit)
+    if not scope.user:
+        systemctl.take_over_users_and_catalog()
+    systemctl.daemon_reload(scope)
+    if start:
+        systemctl.restart(scope, [*agentunits.SOCKETS, agentunits.SERVICE])
+
+
+def remove_agent(scope: Scope, files: Iterable[Path]) -> None:
+    """Stop the agent, delete its files and links; its user and its state stay."""
+    systemctl.stop(scope, [agentunits.SERVICE, *agentunits.SOCKETS])
+    with _clear("cannot remove the agent"):
+        for path in [*files, *_agent_links(scope).values()]:
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (scope.units / f"{agentunits.SERVICE}.d").rmdir()
+    systemctl.daemon_reload(scope)
+
+
+def _agent_links(scope: Scope) -> dict[str, Path]:
+    boot = "default.target" if scope.user else "multi-user.target"
+    links = {unit: scope.units / "sockets.target.wants" / unit for unit in agentunits.SOCKETS}
+    return links | {agentunits.SERVICE: scope.units / f"{boot}.wants" / agentunits.SERVICE}

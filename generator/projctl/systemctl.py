@@ -101,6 +101,12 @@ def daemon_reload(scope: Scope) -> None:
     _checked(["systemctl", *scope.flags, "daemon-reload"], _JOB)
 
 
+def take_over_users_and_catalog() -> None:
+    """Make the users in sysusers.d, and the texts of the catalog, known to the system."""
+    _checked(["systemd-sysusers"], _ANSWER)
+    _checked(["journalctl", "--update-catalog"], _ANSWER)
+
+
 def verify(scope: Scope, files: Sequence[Path]) -> str:
     """What `systemd-analyze verify` says about unit files; empty when all is well."""
     mode = "--user" if scope.user else "--system"

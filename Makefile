@@ -1,0 +1,30 @@
+# Few verbs; each installs what it needs first. Debian 12 or 13, as root.
+.POSIX:
+.PHONY: help setup demo test lint bench clean
+
+PY = .venv/bin/python
+
+help:
+	@echo "make demo   the whole story in a throw-away systemd, with measured figures"
+	@echo "make test   all tests, those on a real systemd included"
+	@echo "make lint   formatting, types, spelling, shell"
+	@echo "make bench  measurements, printed as tables"
+	@echo "make clean  remove what these verbs made here"
+
+setup:
+	@.ci/setup
+
+demo: setup
+	@$(PY) examples/demo/story.py
+
+test: setup
+	@$(PY) -m pytest
+
+lint: setup
+	@$(PY) -m pytest tests/test_linters.py
+
+bench: setup
+	@$(PY) -m tests.bench
+
+clean:
+	rm -rf .venv .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,89 @@
+"""The agent's own files: which there are, where they go, and what a Python environment of its own changes."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from projctl import __version__, unitfile
+from projctl.diagnostics import ProjctlError
+
+if TYPE_CHECKING:
+    from projctl.scope import Scope
+
+SERVICE = "projctl-agent.service"
+SOCKETS = ("projctl-agent.socket", "projctl-agent-metrics.socket")
+_PACKAGED = "/usr/bin/projctl-agent"
+_LIBRARIES = ("projctl_agent", "dbus_fast", "prometheus_client", "psutil", "systemd")
+_HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - what the agent's sandbox hides
+
+
+def executable() -> Path:
+    """The agent's program beside this Python, else on PATH; raises when it or its libraries are missing."""
+    if missing := [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]:
+        raise ProjctlError(
+            f"cannot install the agent: the Python modules {', '.join(missing)} are missing",
+            hint='install projctl with its extra "agent": projctl[agent]',
+        )
+    beside = Path(sys.executable).with_name("projctl-agent")
+    found = beside if beside.exists() else Path(shutil.which("projctl-agent") or "")
+    if not found.is_file():
+        raise ProjctlError(f"cannot find projctl-agent beside {sys.executable} or on PATH")
+    return found.absolute()
+
+
+def files(scope: Scope, units: Path, program: Path | None = None) -> dict[Path, str]:
+    """Every file of the agent with its text; `units` holds the shipped ones.
+
+    The catalog, the user and the polkit rule belong to the system's agent only.
+    """
+    source = "projctl-agent-user.service" if scope.user else SERVICE
+    found = {scope.units / SERVICE: _marked((units / source).read_text())}
+    found |= {scope.units / name: _marked((units / name).read_text()) for name in SOCKETS}
+    if not scope.user:
+        found |= {path: _marked((units / name).read_text(), path) for name, path in _elsewhere().items()}
+    if program is not None and str(program) != _PACKAGED:
+        found[scope.units / f"{SERVICE}.d/10-program.conf"] = _marked(_drop_in(program, user=scope.user))
+    return found
+
+
+def _elsewhere() -> dict[str, Path]:
+    return {
+        "projctl-agent.catalog": Path("/usr/local/lib/systemd/catalog/projctl-agent.catalog"),
+        "projctl-agent.rules": Path("/etc/polkit-1/rules.d/50-projctl-agent.rules"),
+        "projctl-agent.sysusers": Path("/etc/sysusers.d/projctl-agent.conf"),
+    }
+
+
+def _marked(text: str, path: Path | None = None) -> str:
+    line = unitfile.marker(__version__, "its own files").replace("projctl apply", "projctl agent install")
+    comment = line.replace("#", "//", 1) if path is not None and path.suffix == ".rules" else line
+    return f"{comment}\n{text}"
+
+
+def _drop_in(program: Path, *, user: bool) -> str:
+    """Another path of the program, and its Python environment made visible where the sandbox hides it."""
+    command = unitfile.exec_line([(str(program),), *([("--user",)] if user else [])])
+    lines = ["[Service]", "ExecStart=", f"ExecStart={command}"]
+    needed = [] if user else [root for root in _environment() if _is_hidden(root)]
+    if any(not root.startswith(("/tmp", "/var/tmp")) for root in needed):  # noqa: S108
+        lines.append("ProtectHome=tmpfs")
+    lines += [f"BindReadOnlyPaths={unitfile.path_word(root)}" for root in needed]
+    return "\n".join(lines) + "\n"
+
+
+def _environment() -> list[str]:
+    """The directories that this Python and the agent's packages live in."""
+    import projctl_agent
+
+    package = Path(projctl_agent.__file__ or "").parents[1]
+    interpreter = Path(sys.executable).resolve().parents[1]
+    places = {Path(sys.prefix), Path(sys.base_prefix), interpreter, package}
+    return sorted(str(place.absolute()) for place in places)
+
+
+def _is_hidden(path: str) -> bool:
+    return any(path == directory or path.startswith(f"{directory}/") for directory in _HIDDEN)
