@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from projctl.addresses import Address, Holdings, overlap
 from projctl.diagnostics import Mark, Problem
-from projctl.model import Fleet, Listen, Project, parse_listen, parse_listens
+from projctl.model import Fleet, Listen, Project, parse_listen
 from projctl.ports import BACKEND, Want, assign, wants
 from projctl.registry import Entry, Key, Registry
 
@@ -426,7 +426,8 @@ def test_an_own_socket_for_all_addresses_may_show_as_one_for_all_of_ipv4() -> No
 
 
 def test_wants_of_a_fleet_carry_their_places() -> None:
-    shop = Project(name="shop", path="/srv", run=["x"], listen=parse_listens({"public": 80, "admin": "auto"}))  # type: ignore[arg-type]
+    listen = {"public": 80, "admin": "auto"}
+    shop = Project(name="shop", path="/srv", run=["x"], listen=listen)  # type: ignore[arg-type]
     blog = Project(name="blog", path="/srv", run=["x"])  # type: ignore[arg-type]
     place = Mark("m.yaml", 4, 9)
     fleet = Fleet(
