@@ -7,10 +7,6 @@ import pwd
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 #: Where a sandbox puts something empty over everything: what lies below is bound in, whoever owns the way.
 COVERED = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - names, not files of ours
@@ -42,7 +38,7 @@ class Account:
         return self._may(path, _READ)
 
     def _may(self, path: str, bit: int) -> bool:
-        status = Path(path).stat()
+        status = os.stat(path)  # noqa: PTH116 - ten times faster, and there are many
         if self.uid == 0:
             return bit == _READ or stat.S_ISDIR(status.st_mode) or bool(status.st_mode & 0o111)
         if self.uid == status.st_uid:
@@ -89,15 +85,39 @@ def _account(entry: pwd.struct_passwd) -> Account:
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
 
 
-def barriers(account: Account, path: str) -> Iterator[str]:
-    """The directories on the way to `path`, also along its symlinks, that the account cannot pass."""
-    parents = [*reversed(Path(path).parents), *reversed(Path(os.path.realpath(path)).parents)]
-    for parent in dict.fromkeys(parents):
-        try:
-            if not account.may_execute(str(parent)):
-                yield str(parent)
-        except FileNotFoundError:
-            return
+class Ways:
+    """Which directories an account cannot pass; remembers them, so it serves for one look at the machine."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._real: dict[str, str] = {}
+
+    def barriers(self, account: Account, path: str) -> tuple[str, ...]:
+        """Those on the way to `path`, and on the way to where its symlinks lead; raises OSError."""
+        if path not in self._real:
+            self._real[path] = os.path.realpath(path)
+        ways = dict.fromkeys((parent(path), parent(self._real[path])))
+        return tuple(barrier for way in ways for barrier in self._through(account, way))
+
+    def _through(self, account: Account, directory: str) -> tuple[str, ...]:
+        key = account.name, directory
+        if key not in self._known:
+            above = self._through(account, parent(directory)) if directory != "/" else ()
+            self._known[key] = above if _may_pass(account, directory) else (*above, directory)
+        return self._known[key]
+
+
+def _may_pass(account: Account, directory: str) -> bool:
+    try:
+        return account.may_execute(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        # What is missing bars nobody; whoever looks for the path itself says so.
+        return True
+
+
+def parent(path: str) -> str:
+    """The directory an absolute path lies in."""
+    return path.rpartition("/")[0] or "/"
 
 
 def is_below(path: str, directories: tuple[str, ...]) -> bool:

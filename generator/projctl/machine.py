@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from projctl import accounts, programs
-from projctl.accounts import COVERED, Account, barriers, is_below
+from projctl.accounts import COVERED, Account, Ways, is_below
 from projctl.diagnostics import Problem
 from projctl.network import (
     bindable,
@@ -62,8 +62,9 @@ def inspect(fleet: Fleet, user_mode: bool) -> tuple[dict[str, Facts], list[Probl
     facts: dict[str, Facts] = {}
     problems: list[Problem] = []
     known: dict[str | None, Account | Problem] = {}
+    ways = Ways()
     for name, project in fleet.projects.items():
-        inspection = _Inspection(fleet, project, user_mode)
+        inspection = _Inspection(fleet, project, user_mode, ways)
         if project.user not in known:
             known[project.user] = _account(project.user, user_mode)
         found = inspection.run(known[project.user])
@@ -92,7 +93,8 @@ def _account(user: str | None, user_mode: bool) -> Account | Problem:
 class _Inspection:
     """The look at one project."""
 
-    def __init__(self, fleet: Fleet, project: Project, user_mode: bool) -> None:
+    def __init__(self, fleet: Fleet, project: Project, user_mode: bool, ways: Ways) -> None:
+        self._ways = ways
         self.problems: list[Problem] = []
         self._fleet, self._project = fleet, project
         binds = not user_mode and (project.user == "dynamic" or project.sandbox == "strict")
@@ -137,7 +139,7 @@ class _Inspection:
         """The first directory on the way that neither the user can pass nor the sandbox gets around."""
         if account.uid == 0:
             return None
-        return next((b for b in barriers(account, path) if not is_below(b, self._covered)), None)
+        return next((b for b in self._ways.barriers(account, path) if not is_below(b, self._covered)), None)
 
     def _check_env_file(self, path: str) -> None:
         # systemd reads it, not the project.
@@ -170,7 +172,7 @@ class _Inspection:
             self._refuse_look("run", error.filename or word, error)
             return None
         roots = programs.roots(files, directory)
-        hidden = account.uid != 0 and any(any(barriers(account, path)) for path in (directory, *files))
+        hidden = account.uid != 0 and any(self._ways.barriers(account, path) for path in (directory, *files))
         owner = user_name(Path(directory).stat().st_uid)
         return Facts(files[0], roots, account.uid, account.gid, account.home, owner, hidden)
 
