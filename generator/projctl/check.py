@@ -59,3 +59,18 @@ def _mode(fleet: Fleet, project: Project, *, user_mode: bool) -> list[Problem]:
         mark = fleet.mark(project.name, "sandbox")
         found.append(Problem(message, mark, f"$.projects.{project.name}.sandbox", severity="warning"))
     return found
+
+
+def advice(fleet: Fleet, *, user_mode: bool) -> list[Problem]:
+    """What is allowed, but should be a decision: servers that run as root."""
+    return [
+        Problem(
+            "runs as root",
+            fleet.mark(project.name),
+            f"$.projects.{project.name}",
+            'give it a user of its own with "user: NAME", or "user: dynamic"',
+            severity="warning",
+        )
+        for project in fleet.projects.values()
+        if not user_mode and project.user in (None, "root")
+    ]

@@ -35,7 +35,7 @@ def diff(files: tuple[Path, ...], user: bool) -> None:
     """Show how the installed units would change, line by line."""
     scope = Scope(user)
     found = build.wanted(files, scope)
-    warn(found)
+    warn(found.warnings)
     for line in build.difference(found):
         colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
         click.secho(line, fg=colour)
@@ -60,12 +60,12 @@ def apply(files: tuple[Path, ...], user: bool, dry_run: bool) -> None:
     systemctl.require(scope)
     if dry_run:
         found = build.wanted(files, scope)
-        warn(found)
+        warn(found.warnings)
         _print_plan(build.plan_for(found, scope))
         return
     with apply_.locked(scope):
         found = build.wanted(files, scope)
-        warn(found)
+        warn(found.warnings)
         plan = build.plan_for(found, scope)
         apply_.verify(scope, build.touched(found, plan))
         _print_plan(plan)

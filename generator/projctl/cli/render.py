@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from projctl import apply, build, manifest
+from projctl import check as check_
 from projctl.cli import options
 from projctl.scope import Scope
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
-def warn(found: build.Build) -> None:
+    from projctl.diagnostics import Problem
+
+
+def warn(problems: Iterable[Problem]) -> None:
     """Print what is worth a warning."""
-    for problem in found.warnings:
+    for problem in problems:
         click.echo(str(problem), err=True)
 
 
@@ -26,7 +33,7 @@ def check(files: tuple[Path, ...], user: bool, systemd_version: int | None) -> N
     """Look for every mistake in the manifests and in what they need of this machine."""
     scope = Scope(user)
     found = build.wanted(files, scope, systemd_version=systemd_version)
-    warn(found)
+    warn([*found.warnings, *check_.advice(found.fleet, user_mode=user)])
     if systemd_version is None:
         apply.verify(scope, found.units)
     count = len(found.fleet.projects)
@@ -55,7 +62,7 @@ def render(files: tuple[Path, ...], user: bool, systemd_version: int | None, out
             apply.export(output, found.units)
             apply.write_registry(scope, found.registry)
         click.echo(f"{len(found.units)} units written to {output}")
-    warn(found)
+    warn(found.warnings)
 
 
 @click.command(epilog="\b\nExample:\n  projctl schema > projctl.schema.json")
