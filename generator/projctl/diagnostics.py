@@ -39,7 +39,7 @@ class Problem:
 
     def __str__(self) -> str:
         head = "warning: " if self.severity == "warning" else ""
-        where = "".join(f"{part}: " for part in (self.mark, self.path) if part)
+        where = "".join(f"{_one_line(str(part))}: " for part in (self.mark, self.path) if part)
         lines = [f"{where}{head}{printable(self.message)}"]
         if self.mark and self.mark.source:
             lines += _excerpt(self.mark)
@@ -48,11 +48,22 @@ class Problem:
         return "\n".join(lines)
 
 
+#: Characters of a source line that are shown: enough for any line that is meant to be read.
+_SHOWN = 120
+
+
 def _excerpt(mark: Mark) -> list[str]:
+    start = mark.column - 1
+    first = max(0, start - _SHOWN // 2) if len(mark.source) > _SHOWN else 0
+    shown = [_one_line(c) for c in mark.source[first : first + _SHOWN].replace("\t", " ")]
+    before, under = shown[: start - first], shown[start - first :][: max(1, mark.width)]
     number = str(mark.line)
-    source = printable(mark.source.replace("\t", " "))
-    caret = " " * (mark.column - 1) + "^" * max(1, min(mark.width, len(source) - mark.column + 1))
-    return [f"    {number} | {source}", f"    {' ' * len(number)} | {caret}"]
+    caret = " " * len("".join(before)) + "^" * max(1, len("".join(under)))
+    return [f"    {number} | {''.join(shown)}", f"    {' ' * len(number)} | {caret}"]
+
+
+def _one_line(text: str) -> str:
+    return printable(text).replace("\n", "\\n")
 
 
 def printable(text: str) -> str:

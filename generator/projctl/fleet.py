@@ -66,7 +66,7 @@ class _Assembly:
         self._written: dict[str, Entry] = {}
 
     def fleet(self) -> Fleet:
-        """All that is in order; both parts are made here, so that checking each mark again is not worth it."""
+        """All that is in order; both parts are made here, which saves checking each mark again."""
         return Fleet.model_construct(projects=self._projects, marks=self._marks)
 
     def add(self, root: Node) -> None:
