@@ -6,7 +6,7 @@ import time
 HEADERS = [(b"content-type", b"text/plain; charset=utf-8")]
 
 
-async def app(scope, receive, send):
+async def app(scope, _receive, send):
     if scope["type"] != "http":
         return
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})

@@ -13,6 +13,6 @@ def app(environ, start_response):
         form = parse_qs(environ["wsgi.input"].read(length).decode(errors="replace"))
         ENTRIES.extend(form.get("entry", []))
     items = "".join(f"<li>{html.escape(entry)}" for entry in ENTRIES)
-    page = f"<!doctype html><title>Guest book</title><h1>Guest book</h1><ul>{items}</ul><p>process {os.getpid()}\n"
+    page = f"<!doctype html><title>Guest book</title><ul>{items}</ul><p>process {os.getpid()}\n"
     start_response("200 OK", [("Content-Type", "text/html; charset=utf-8")])
     return [page.encode()]

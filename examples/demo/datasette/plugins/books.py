@@ -14,7 +14,7 @@ BOOKS = [
 
 def fill(connection):
     with connection:
-        connection.execute("create table if not exists books (title text primary key, author text, year integer)")
+        connection.execute("create table if not exists books (title primary key, author, year integer)")
         connection.executemany("insert or replace into books values (?, ?, ?)", BOOKS)
 
 
