@@ -128,6 +128,7 @@ class _Journal:
     def undo(self) -> None:
         if self.started:
             systemctl.stop(self.scope, self.started)
+            systemctl.reset_failed(self.scope, self.started)
         for path, old in self.files.items():
             if old is None:
                 path.unlink(missing_ok=True)
@@ -180,7 +181,7 @@ def _carry_out(
         systemctl.reset_failed(scope, plan.forget)
     if plan.start:
         tell(f"opening {_count(plan.start)}")
-        before.started += [unit for unit in plan.start if unit not in plan.stop]
+        before.started += plan.start
         systemctl.start(scope, ([TARGET] if TARGET in plan.link else []) + list(plan.start))
     if plan.restart:
         tell(f"restarting {_count(plan.restart)}")

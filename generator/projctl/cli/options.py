@@ -36,7 +36,7 @@ def remote(function: Decorated) -> Decorated:
 def manifests(function: Decorated) -> Decorated:
     """`-f`: manifests by name."""
     return click.option(
-        "-f", "--file", "files", multiple=True, type=click.Path(path_type=Path), metavar="MANIFEST",
+        "-f", "--file", "files", multiple=True, type=click.Path(path_type=Path, readable=False), metavar="MANIFEST",
         help="A manifest; several are layers, later ones win. Default: all in projects.d.",
     )(function)  # fmt: skip
 

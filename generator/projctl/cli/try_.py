@@ -14,7 +14,8 @@ import click
 from projctl import manifest
 from projctl.cli import options
 from projctl.diagnostics import ProjctlError, raise_errors
-from projctl.lab import PATH, Lab
+from projctl.lab import Lab
+from projctl.lab.order import PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -131,18 +132,17 @@ def _projctl(lab: Lab, *words: str) -> str:
 
 
 def _run(lab: Lab, argv: Sequence[str]) -> int:
-    """Run it on the caller's terminal; its exit status, 128 + n after signal n."""
+    """Run it on the caller's terminal; returns its exit status, 128 + n after signal n."""
     with lab.popen(argv, cwd=_directory(lab), env=_environment()) as process:
         # Ctrl-C is the command's; it reaches it by the terminal, without projctl
         before = signal.signal(signal.SIGINT, lambda *_: None)
         try:
-            status = process.wait()
+            return process.wait()
         except BaseException:
             process.kill()
             raise
         finally:
             signal.signal(signal.SIGINT, before)
-    return status if status >= 0 else 128 - status
 
 
 def _wait(lab: Lab) -> int:

@@ -13,21 +13,19 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 from projctl.diagnostics import ProjctlError
 from projctl.lab import host, kernel
 from projctl.lab.commands import Command, Entrance, Stream
-from projctl.lab.image import CGROUPS, COMMANDS_UNIT
+from projctl.lab.order import CGROUPS, COMMANDS_UNIT, PATH, Network, Order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-Network = Literal["host", "private"]
 #: Seconds a lab may take to boot.
 BOOT_TIMEOUT = 60.0
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Lab:
@@ -63,12 +61,8 @@ class Lab:
         name = f"projctl-lab-{os.getpid()}-{secrets.token_hex(3)}"
         ours, theirs = socket.socketpair()
         console = os.memfd_create("lab-console")
-        order = {
-            "name": name, "parent": os.getpid(), "network": network,
-            "control": theirs.fileno(), "console": console,
-            "binds": [str(path.resolve()) for path in binds],
-            "overlays": [str(path.resolve()) for path in overlays],
-        }  # fmt: skip
+        shared, shown = ([str(path.resolve()) for path in paths] for paths in (binds, overlays))
+        order = Order(name, os.getpid(), theirs.fileno(), console, network, shared, shown)
         try:
             with theirs:
                 supervisor = _supervisor(order)
@@ -247,15 +241,15 @@ class Lab:
         file.chmod(mode)
 
 
-def _supervisor(order: dict[str, Any]) -> subprocess.Popen[bytes]:
+def _supervisor(order: Order) -> subprocess.Popen[bytes]:
     package = Path(__file__).parents[2]
     return subprocess.Popen(
-        [sys.executable, "-sBP", "-m", "projctl.lab.supervisor", json.dumps(order)],
+        [sys.executable, "-sBP", "-m", "projctl.lab.supervisor", order.dump()],
         env={"PATH": PATH, "PYTHONPATH": str(package), "LANG": "C.UTF-8"},
         cwd="/",
         stdin=subprocess.DEVNULL,
-        stdout=order["console"],
-        stderr=order["console"],
-        pass_fds=[order["control"], order["console"]],
+        stdout=order.console,
+        stderr=order.console,
+        pass_fds=[order.control, order.console],
         start_new_session=True,
     )

@@ -16,10 +16,19 @@ if TYPE_CHECKING:
 #: What Popen takes for stdin, stdout and stderr.
 Stream = int | IO[Any] | None
 
-#: Opens the cgroup outside, where its path means something; enters; joins it there with a pid that the lab's
-#: systemd can see. nsenter waits outside, deaf to the keyboard; the command gets the signals' defaults back.
-_OUTSIDE = 'exec 9>"$1"; leader=$2; shift 2; trap "" INT QUIT; exec nsenter --target "$leader" --all -- "$@"'
-_INSIDE = 'echo 0 >&9; exec 9>&-; cd -- "$1" || exit 125; shift; exec env --default-signal=INT,QUIT -- "$@"'
+#: Opens the cgroup out here, where its path means something, and enters all namespaces. The shell itself keeps
+#: its pid out here and waits, deaf to the keyboard; its child is in the lab's pid namespace, joins the cgroup
+#: there, gets the signals' defaults back and becomes the command. The shell's own "Terminated" is not shown.
+_OUTSIDE = (
+    'exec 9>"$1"; leader=$2; shift 2; trap "" INT QUIT; exec nsenter -F --target "$leader" --all -- "$@"'
+)
+_INSIDE = """
+cd -- "$1" || exit 125
+shift
+exec 8>&2 2>/dev/null
+(echo 0 >&9; exec env --default-signal=INT,QUIT -- "$@" 2>&8 8>&- 9>&-)
+exit $?
+"""
 _AS_USER = """
 user=$1; shift
 id=$(id -u "$user") && group=$(id -g "$user") || exit 125
@@ -44,7 +53,10 @@ class Entrance:
 
 
 class Command(subprocess.Popen[str]):
-    """A command in a lab. Signals reach the command itself; `kill` ends all it has started, too."""
+    """A command in a lab. Signals reach the command itself; `kill` ends all it has started, too.
+
+    Its return code is the command's exit status, or 128 + n when signal n ended it.
+    """
 
     def __init__(
         self,

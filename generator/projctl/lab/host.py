@@ -7,6 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from projctl.diagnostics import ProjctlError
+from projctl.lab.order import PATH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,6 @@ _NEEDED = (
     (("dbus-daemon", "dbus-broker"), "dbus"),
     (("/usr/lib/polkit-1/polkitd", "/usr/libexec/polkitd"), "polkitd"),
 )
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def check(shown: Sequence[Path] = ()) -> None:
@@ -35,4 +35,4 @@ def check(shown: Sequence[Path] = ()) -> None:
 
 
 def _found(program: str) -> bool:
-    return shutil.which(program, path=_PATH) is not None
+    return shutil.which(program, path=PATH) is not None

@@ -6,7 +6,12 @@ import contextlib
 import pwd
 import shutil
 import uuid
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+from projctl.lab.order import COMMANDS_UNIT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: All that is started at boot; everything else starts when something asks for it.
 _WANTED = frozenset(
@@ -19,8 +24,6 @@ _WANTED = frozenset(
         "systemd-user-sessions.service",
     }
 )
-CGROUPS = Path("/sys/fs/cgroup")
-COMMANDS_UNIT = "lab-commands.service"
 #: State of the host that has no meaning in a lab, or would confuse: units and registry of projctl, old
 #: journals, whatever is enabled or generated here, the host's settings of systemd itself.
 _HIDDEN = (

@@ -16,36 +16,22 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from projctl.lab import image, kernel, tree
+from projctl.lab import image, kernel, nspawn, tree
+from projctl.lab.order import CGROUPS, Order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CGROUPS = image.CGROUPS
 _SCRATCH = Path("/run")
 _NOTIFY = _SCRATCH / "lab-notify"
 
 
-@dataclass(frozen=True)
-class Order:
-    """What to boot. `binds` are shared with the host, `overlays` shown with changes kept in memory."""
-
-    name: str
-    parent: int
-    control: int
-    console: int
-    network: Literal["host", "private"]
-    binds: list[str] = field(default_factory=list)
-    overlays: list[str] = field(default_factory=list)
-
-
 def main(text: str) -> None:
     """Boot what the JSON `text` orders, tell the parent its leader's pid, stay until the parent is gone."""
-    order = Order(**json.loads(text))
+    order = Order.load(text)
     control = socket.socket(fileno=order.control)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -68,7 +54,7 @@ def _supervise(order: Order, control: socket.socket) -> None:
     _sweep()
     try:
         cgroup.mkdir()
-        machine = _spawn(order, cgroup, options)
+        machine = nspawn.start(order, cgroup, options, _NOTIFY)
         _watch(order, control, notify, machine)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -93,9 +79,7 @@ def _mount_all(order: Order) -> list[str]:
     options = [f"--directory={root}"]
     for path, kind, descriptor in held:
         place = tree.show(scratch, f"/proc/self/fd/{descriptor}", shared=kind == "binds")
-        options.append(
-            "--bind=" + ":".join(text.replace("\\", "\\\\").replace(":", "\\:") for text in (place, path))
-        )
+        options.append(nspawn.bind(place, path))
         os.close(descriptor)
     # systemd-nspawn binds single files of the host's root, such as os-release; nobody writes through those
     kernel.mount("", Path("/"), flags=kernel.MS_BIND | kernel.MS_REMOUNT | kernel.MS_RDONLY)
@@ -126,39 +110,6 @@ def _in_root(root: Path, action: Callable[[], None]) -> None:
         raise OSError("cannot prepare the lab's files")
 
 
-def _spawn(order: Order, cgroup: Path, options: list[str]) -> subprocess.Popen[bytes]:
-    def enter() -> None:
-        kernel.die_with_parent(signal.SIGKILL)
-        (cgroup / "cgroup.procs").write_text("0")
-
-    network = (
-        ["--private-network", "--resolv-conf=off"]
-        if order.network == "private"
-        else ["--resolv-conf=replace-host"]
-    )
-    return subprocess.Popen(
-        [
-            "systemd-nspawn", "--quiet", "--boot", "--console=pipe", "--register=no", "--keep-unit",
-            f"--machine={order.name}", f"--hostname={socket.gethostname()}", "--notify-ready=yes",
-            "--link-journal=no", "--timezone=off", "--settings=no",
-            # never CAP_SYS_TIME or CAP_SYS_MODULE: clock and kernel are the host's
-            "--capability=CAP_BPF,CAP_NET_ADMIN,CAP_PERFMON",
-            "--system-call-filter=bpf perf_event_open pidfd_getfd",
-            *network, *options,
-        ],
-        env={
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "NOTIFY_SOCKET": str(_NOTIFY),
-            "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
-            "SYSTEMD_NSPAWN_TMPFS_TMP": "0",
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=order.console,
-        stderr=order.console,
-        preexec_fn=enter,
-    )  # fmt: skip
-
-
 def _watch(
     order: Order, control: socket.socket, notify: socket.socket, machine: subprocess.Popen[bytes]
 ) -> None:
@@ -176,18 +127,8 @@ def _watch(
             return
         if ended in ready:
             raise OSError(f"systemd-nspawn ended with status {machine.wait()}")
-        _tell(control, _notification(notify.recv(65536).decode(errors="replace")))
-
-
-def _notification(text: str) -> dict[str, object]:
-    """The parts of a notification, see sd_notify(3), that the parent needs."""
-    known = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-    message: dict[str, object] = {}
-    if "X_NSPAWN_LEADER_PID" in known:
-        message["leader"] = int(known["X_NSPAWN_LEADER_PID"])
-    if known.get("READY") == "1":
-        message["ready"] = True
-    return message
+        text = notify.recv(65536).decode(errors="replace")
+        _tell(control, nspawn.notification(text, CGROUPS / order.name))
 
 
 def remove(cgroup: Path) -> None:

@@ -84,7 +84,7 @@ def _add(scratch: Scratch, path: Path, target: Path) -> None:
     kernel.mount("", target, flags=kernel.MS_BIND | kernel.MS_REMOUNT | kernel.MS_RDONLY)
 
 
-def show(scratch: Scratch, source: str, *, shared: bool) -> str:
+def show(scratch: Scratch, source: str, *, shared: bool) -> Path:
     """A place that shows `source`: itself when `shared`, else a directory with its changes in memory."""
     place = scratch.directory()
     if not Path(source).is_dir():
@@ -92,8 +92,8 @@ def show(scratch: Scratch, source: str, *, shared: bool) -> str:
         place.touch()
     elif not shared:
         scratch.overlay(source, place)
-        return str(place)
+        return place
     kernel.mount(source, place, flags=kernel.MS_BIND | kernel.MS_REC)
     if not shared:
         kernel.mount("", place, flags=kernel.MS_BIND | kernel.MS_REMOUNT | kernel.MS_RDONLY)
-    return str(place)
+    return place

@@ -1,0 +1,95 @@
+"""One clear message for each thing that is wrong, exit status 1, and nothing half-applied."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from steps import MANIFEST, apply, get, projctl, server, write
+
+if TYPE_CHECKING:
+    from projctl.lab import Lab
+
+BAD = {
+    "missing directory": (server(path="/srv/nowhere"), "cannot find the directory /srv/nowhere"),
+    "not a directory": (server(path="/etc/passwd"), "/etc/passwd is not a directory"),
+    "unknown user": (server(user="nosuchuser"), 'unknown user "nosuchuser"'),
+    "missing program": (server(run="/srv/nothing here"), "/srv/nothing"),
+    "missing env_file": (server(env_file="/srv/no.env"), "cannot find the file /srv/no.env"),
+    "unknown server": (server(server="apache"), 'unknown server "apache", must be one of: gunicorn, '),
+    "lost socket": ({"path": "/srv", "run": "gunicorn --reuse-port a:b"}, "--reuse-port"),
+    "two sockets": (
+        {"path": "/srv", "run": "uvicorn a:b", "listen": {"a": 3401, "b": 3402}}, "uvicorn takes 1 socket only",
+    ),
+    "reserved variable": (server(env={"LISTEN_FDS": "1"}), "cannot set LISTEN_FDS"),
+    "foreign port": (server(listen=3455), 'process "python'),
+    "other project's port": (server(listen=3400), 'project "good"'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_manifest(lab: Lab, name: str) -> None:
+    project, message = BAD[name]
+    apply(lab, {"good": server(listen=3400)})
+    listener = lab.popen(
+        [sys.executable, "-c", "import socket,time; s=socket.create_server(('', 3455)); time.sleep(60)"]
+    )
+    try:
+        units = sorted(path.name for path in lab.file("/etc/systemd/system").iterdir())
+        refused(lab, {"good": server(listen=3400), "bad": project}, message)
+        assert sorted(path.name for path in lab.file("/etc/systemd/system").iterdir()) == units
+        assert "200 OK" in get(lab, 3400)
+    finally:
+        listener.kill()
+        listener.wait()
+        apply(lab, {})
+
+
+def refused(lab: Lab, projects: dict[str, Any], message: str) -> None:
+    write(lab, projects)
+    for verb in ("check", "apply"):
+        result = projctl(lab, verb, check=False)
+        assert result.returncode == 1
+        assert message in result.stderr
+        assert f"{MANIFEST}:" in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_missing_manifest(lab: Lab) -> None:
+    result = projctl(lab, "apply", "-f", "/srv/none.yaml", check=False)
+    assert result.returncode == 1 and "/srv/none.yaml" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_no_permission(lab: Lab) -> None:
+    lab.write("/srv/secret.yaml", "version: 1\nprojects: {}\n", mode=0o600)
+    lab.write("/srv/open.yaml", "version: 1\nprojects: {shop: {path: /srv, run: /bin/true}}\n")
+    for words, message in (
+        (["check", "-f", "/srv/secret.yaml"], "cannot read"),
+        (["apply", "-f", "/srv/open.yaml"], "run as root, or with --user"),
+    ):
+        # The system's own Python: another user cannot reach one below /root.
+        result = lab.run(
+            ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *reachable(lab), *words],
+            check=False,
+        )
+        assert result.returncode == 1
+        assert message in result.stderr and "Traceback" not in result.stderr
+
+
+def reachable(lab: Lab) -> list[str]:
+    """A way to call projctl that every user in the lab can walk."""
+    lab.run(["chmod", "a+x", "/root"])
+    return [sys.executable, "-m", "projctl"]
+
+
+def test_no_systemd() -> None:
+    command = [sys.executable, "-m", "projctl", "apply", "-f", "/nonexistent"]
+    result = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /run && exec "$@"', "sh", *command],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert result.stderr.startswith("projctl: cannot work without systemd")
+    assert "projctl try" in result.stderr
