@@ -13,7 +13,7 @@ from projctl.diagnostics import Mark, Problem, ProjctlError, ordered
 from projctl.fleet import assemble, check_manifest
 from projctl.layers import Entry, Node, Scalar, merge_manifests
 from projctl.schema import schema as schema
-from projctl.wording import shorten
+from projctl.wording import reword, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,18 +38,6 @@ _OWN_TAGS = {
     "tag:yaml.org,2002:str": "scalar",
     "tag:yaml.org,2002:seq": "list",
     "tag:yaml.org,2002:map": "mapping",
-}
-_REWORDED = {
-    "mapping values are not allowed": 'cannot have a second ":" here: put the text in quotes',
-    "found character that cannot start any token": "cannot begin a value so: put the text in quotes",
-    "found character '\\t'": "cannot be indented with tabs: use spaces",
-    "found undefined tag handle": "cannot use this tag",
-    "did not find expected ',' or ']'": 'must have "," or "]" here',
-    "did not find expected ',' or '}'": 'must have "," or "}" here',
-    "did not find expected '-' indicator": 'must have another "- " here, or less indentation',
-    "did not find expected key": "must have a key here, at the indentation of the keys above",
-    "could not find expected ':'": 'must have ":" after a key',
-    "found unexpected end of stream": "must close this quote",
 }
 
 
@@ -230,8 +218,7 @@ class _Composer:
         said = error.problem or "it is not complete"
         if mark.source[mark.column - 1 : mark.column] == "\t":
             said = "found character '\\t'"
-        reworded = next((text for start, text in _REWORDED.items() if said.startswith(start)), None)
-        return Problem(reworded or f"cannot be read as YAML: {said}", mark)
+        return Problem(reword(said), mark)
 
 
 def _height(parts: list[Node]) -> int:

@@ -1,4 +1,4 @@
-"""What the model refuses, in our own words: pydantic's findings as messages with hints."""
+"""Our own words for what others say: pydantic's findings and a YAML parser's complaints."""
 
 from __future__ import annotations
 
@@ -21,6 +21,30 @@ if TYPE_CHECKING:
 _MISSING = {
     "run": 'such as "run: gunicorn blog:app"',
     "path": 'the directory to run in, such as "path: /srv/blog"',
+}
+
+#: Beginnings of what libyaml and, where it says otherwise, PyYAML's own parser say.
+_REWORDED = {
+    "mapping values are not allowed": 'cannot have ":" here: put the text in quotes, or mend the line above',
+    "found character '\\t'": "cannot be indented with tabs: use spaces",
+    "found character ": "cannot begin a value so: put the text in quotes",
+    "found undefined tag handle": "cannot use this tag",
+    "did not find expected ',' or ']'": 'must have "," or "]" here',
+    "expected ',' or ']'": 'must have "," or "]" here',
+    "did not find expected ',' or '}'": 'must have "," or "}" here',
+    "expected ',' or '}'": 'must have "," or "}" here',
+    "did not find expected '-' indicator": 'must have another "- " here, or less indentation',
+    "did not find expected key": "must have a key here, at the indentation of the keys above",
+    "expected <block end>": "must have a key here, at the indentation of the keys above",
+    "could not find expected ':'": 'must have ":" after a key',
+    "did not find expected node content": "must have a value here: put text of other characters in quotes",
+    "expected the node content": "must have a value here: put text of other characters in quotes",
+    "did not find expected alphabetic": 'must have a name after "&" or "*": put other text in quotes',
+    "expected alphabetic": 'must have a name after "&" or "*": put other text in quotes',
+    "block sequence entries are not allowed": 'cannot have "-" here: begin the list on a line of its own',
+    "sequence entries are not allowed": 'cannot have "-" here: begin the list on a line of its own',
+    "found unexpected ':'": 'cannot have ":" here: put the text in quotes',
+    "found unexpected end of stream": "must close this quote",
 }
 
 
@@ -72,6 +96,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """A hint that names the known word nearest to `word`, if one is near."""
     near = difflib.get_close_matches(word.lower(), list(known), n=1)
     return f'did you mean "{near[0]}"?' if near else None
+
+
+def reword(said: str) -> str:
+    """What a YAML parser said, in our own words where we have some."""
+    found = next((text for start, text in _REWORDED.items() if said.startswith(start)), None)
+    return found or f"cannot be read as YAML: {said}"
 
 
 def shorten(text: str) -> str:
