@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 #: What Popen takes for stdin, stdout and stderr.
 Stream = int | IO[Any] | None
 
-#: Opens the cgroup out here, where its path means something, and enters all namespaces. The shell itself keeps
-#: its pid out here and waits, deaf to the keyboard; its child is in the lab's pid namespace, joins the cgroup
+#: Opens the cgroup out here, where its path means something, and enters all namespaces. The shell keeps its
+#: pid out here and waits, deaf to the keyboard; its child is in the lab's pid namespace, joins the cgroup
 #: there, gets the signals' defaults back and becomes the command. The shell's own "Terminated" is not shown.
 _OUTSIDE = (
     'exec 9>"$1"; leader=$2; shift 2; trap "" INT QUIT; exec nsenter -F --target "$leader" --all -- "$@"'

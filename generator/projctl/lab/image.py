@@ -20,6 +20,7 @@ _WANTED = frozenset(
         "systemd-journald-dev-log.socket",
         "systemd-journald.service",
         "systemd-journald.socket",
+        "systemd-journal-flush.service",
         "systemd-tmpfiles-setup.service",
         "systemd-user-sessions.service",
     }
@@ -68,9 +69,10 @@ Description=Commands run in the lab
 ExecStart=sleep infinity
 Delegate=yes
 """,
+    # persistent, that is on the overlay in memory: only there do users have a journal of their own
     "etc/systemd/journald.conf": """\
 [Journal]
-Storage=volatile
+Storage=persistent
 RateLimitIntervalSec=0
 """,
 }

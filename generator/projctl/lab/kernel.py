@@ -18,6 +18,7 @@ MS_REC = 16384
 MS_PRIVATE = 1 << 18
 _MNT_DETACH = 2
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -53,3 +54,8 @@ def unmount(target: Path) -> None:
 def die_with_parent(signal: int) -> None:
     """Let the kernel send this process `signal` when its parent ends, see PR_SET_PDEATHSIG of prctl(2)."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal), 0, 0, 0), "prctl")
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own has ended, see PR_SET_CHILD_SUBREAPER of prctl(2)."""
+    _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0), "prctl")

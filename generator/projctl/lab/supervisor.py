@@ -52,6 +52,7 @@ def _supervise(order: Order, control: socket.socket) -> None:
     notify.bind(str(_NOTIFY))
     cgroup = CGROUPS / order.name
     _sweep()
+    kernel.adopt_orphans()
     try:
         cgroup.mkdir()
         machine = nspawn.start(order, cgroup, options, _NOTIFY)
@@ -134,15 +135,16 @@ def _watch(
 def remove(cgroup: Path) -> None:
     """Kill all processes of the cgroup and its children, wait for their end, remove the directories."""
     deadline = time.monotonic() + 10
-    while cgroup.exists() and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
         with contextlib.suppress(OSError):
             (cgroup / "cgroup.kill").write_text("1")
         _reap()
         for directory, _, _ in os.walk(cgroup, topdown=False):
             with contextlib.suppress(OSError):
                 Path(directory).rmdir()
-        if cgroup.exists():
-            time.sleep(0.01)
+        if not cgroup.exists() and not _has_children():
+            return
+        time.sleep(0.005)
 
 
 def _sweep() -> None:
@@ -161,6 +163,14 @@ def _reap() -> None:
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 if __name__ == "__main__":
