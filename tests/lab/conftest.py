@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import traces
+import remains
 
 from projctl.diagnostics import ProjctlError
 from projctl.lab import Lab, host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,10 +25,10 @@ def _nothing_left() -> Iterator[None]:
         host.check()
     except ProjctlError as error:
         pytest.fail(str(error), pytrace=False)
-    before = traces.snapshot()
+    before = remains.snapshot()
     yield
-    assert traces.left(os.getpid()) == []
-    assert traces.snapshot() == before
+    assert remains.left(os.getpid()) == []
+    assert remains.snapshot() == before
 
 
 @pytest.fixture(scope="session")
@@ -57,3 +59,12 @@ def fresh_lab(_nothing_left: None) -> Iterator[Lab]:
     """A lab that no other test has touched."""
     with Lab.boot() as booted:
         yield booted
+
+
+@pytest.fixture
+def place_below_run(_nothing_left: None) -> Iterator[Path]:
+    """A directory that a lab does not show by itself, with a name that asks for care."""
+    place = Path("/run") / f"projctl-test:{secrets.token_hex(4)}"
+    place.mkdir()
+    yield place
+    shutil.rmtree(place)

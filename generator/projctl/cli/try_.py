@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 import click
 
 from projctl import manifest
-from projctl.cli import options
 from projctl.diagnostics import ProjctlError, raise_errors
 from projctl.lab import Lab
 from projctl.lab.order import PATH
@@ -42,7 +41,15 @@ Examples:
 The lab shows all of this machine's files; what is written to them is lost when it ends. It takes over
 none of the units that are enabled here. Needs root and the package systemd-container.""",
 )
-@options.manifests
+@click.option(
+    "-f",
+    "--file",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="MANIFEST",
+    help="A manifest to apply; several are layers, later ones win. Default: apply nothing.",
+)
 @click.option(
     "--network", type=click.Choice(["host", "private"]), default="host", show_default=True,
     help="The lab's network: this machine's, or one of its own with nothing but loopback.",
@@ -147,10 +154,9 @@ def _run(lab: Lab, argv: Sequence[str]) -> int:
 
 def _wait(lab: Lab) -> int:
     """Show what there is, until Ctrl-C or the lab's own end."""
-    click.echo(_projctl(lab, "list"), nl=False)
-    click.echo(
-        f"a shell in the lab: nsenter --target {lab.leader} --all\nCtrl-C ends it and leaves nothing behind"
-    )
     with contextlib.suppress(KeyboardInterrupt):
+        click.echo(_projctl(lab, "list"), nl=False)
+        click.echo(f"a shell in the lab: nsenter --target {lab.leader} --all")
+        click.echo("Ctrl-C ends it and leaves nothing behind")
         lab.wait()
     return 0
