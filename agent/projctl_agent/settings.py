@@ -17,7 +17,7 @@ _SECTION = "[X-Projctl]"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Times in seconds, None means never. `service` is the unit to stop, `primary` the one with the server."""
+    """Times in seconds, None: never. `service` is the unit to stop, `primary` the one with the server."""
 
     project: str
     service: str

@@ -1,0 +1,118 @@
+"""The kernel's socket tables, asked about real sockets on loopback."""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from projctl_agent import sockdiag
+from projctl_agent.sockdiag import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as opened:
+        yield opened
+
+
+def listen(stack: ExitStack, host: str = "127.0.0.1") -> tuple[socket.socket, int]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::"
+    server = stack.enter_context(socket.create_server((host, 0), family=family, dualstack_ipv6=both))
+    return server, server.getsockname()[1]
+
+
+def test_a_queued_connection_is_counted_until_it_is_accepted(stack: ExitStack) -> None:
+    server, port = listen(stack)
+    assert sockdiag.tcp_traffic([Endpoint(port)]) == sockdiag.Traffic()
+    stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+    assert sockdiag.tcp_traffic([Endpoint(port)]).queue == 1
+    accepted, _ = server.accept()
+    stack.enter_context(accepted)
+    found = sockdiag.tcp_traffic([Endpoint(port)])
+    assert (found.queue, len(found.connections)) == (0, 1)
+
+
+def test_data_makes_a_connection_less_quiet(stack: ExitStack) -> None:
+    server, port = listen(stack)
+    client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+    accepted = stack.enter_context(server.accept()[0])
+    time.sleep(0.3)
+    quiet = sockdiag.tcp_traffic([Endpoint(port)]).quiet_ms
+    client.send(b"x")
+    accepted.recv(1)
+    after = sockdiag.tcp_traffic([Endpoint(port)]).quiet_ms
+    assert quiet is not None
+    assert after is not None
+    assert after < quiet
+
+
+def test_a_connection_keeps_its_identity(stack: ExitStack) -> None:
+    _, port = listen(stack)
+    first = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+    before = sockdiag.tcp_traffic([Endpoint(port)]).connections
+    assert sockdiag.tcp_traffic([Endpoint(port)]).connections == before
+    stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+    assert sockdiag.tcp_traffic([Endpoint(port)]).connections > before
+    first.close()
+
+
+def test_ipv4_clients_of_a_dual_stack_listener_are_seen(stack: ExitStack) -> None:
+    _, port = listen(stack, "::")
+    stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+    assert len(sockdiag.tcp_traffic([Endpoint(port)]).connections) == 1
+    assert len(sockdiag.tcp_traffic([sockdiag.parse_endpoint(f"127.0.0.1:{port}")]).connections) == 1
+    assert sockdiag.tcp_traffic([sockdiag.parse_endpoint(f"[::1]:{port}")]).connections == set()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 40])
+def test_the_filter_takes_every_port_it_is_given_and_no_other(stack: ExitStack, count: int) -> None:
+    ports = [listen(stack)[1] for _ in range(count + 1)]
+    for port in ports:
+        stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+    found = sockdiag.tcp_traffic(Endpoint(port) for port in ports[:count])
+    assert (found.queue, len(found.connections)) == (count, count)
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_unix_sockets(stack: ExitStack, tmp_path: Path, abstract: bool) -> None:
+    name = f"projctl-test-{tmp_path.name}-{time.monotonic_ns()}" if abstract else str(tmp_path / "s")
+    shown, address = (f"@{name}", f"\0{name}") if abstract else (name, name)
+    server = stack.enter_context(socket.socket(socket.AF_UNIX))
+    server.bind(address)
+    server.listen()
+    client = stack.enter_context(socket.socket(socket.AF_UNIX))
+    client.connect(address)
+    assert sockdiag.unix_traffic([shown]).queue == 1
+    accepted = stack.enter_context(server.accept()[0])
+    found = sockdiag.unix_traffic([shown])
+    assert (found.queue, len(found.connections)) == (0, 1)
+    accepted.close()
+    client.close()
+    assert sockdiag.unix_traffic([shown]) == sockdiag.Traffic()
+
+
+def test_nothing_wanted_asks_nothing() -> None:
+    assert sockdiag.tcp_traffic([]) == sockdiag.unix_traffic([]) == sockdiag.Traffic()
+
+
+@pytest.mark.parametrize(
+    ("text", "endpoint"),
+    [
+        ("[::]:5001", Endpoint(5001)),
+        ("0.0.0.0:80", Endpoint(80)),
+        ("127.0.0.1:5001", Endpoint(5001, b"\x7f\0\0\1")),
+        ("[::1]:5001", Endpoint(5001, bytes(15) + b"\1")),
+        ("[fe80::1%eth0]:1", Endpoint(1, b"\xfe\x80" + bytes(13) + b"\1")),
+    ],
+)
+def test_addresses_as_systemd_prints_them(text: str, endpoint: Endpoint) -> None:
+    assert sockdiag.parse_endpoint(text) == endpoint
