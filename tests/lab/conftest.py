@@ -18,13 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _nothing_left() -> Iterator[None]:
-    """Fail when this machine cannot boot a lab, and when a lab of this session has left something behind."""
+def _obstacle() -> str | None:
     try:
         host.check()
     except ProjctlError as error:
-        pytest.fail(str(error), pytrace=False)
+        return str(error)
+    return None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """Fail when this machine cannot boot a lab, and when a lab of this session has left something behind."""
+    if reason := _obstacle():
+        pytest.fail(reason, pytrace=False)
     before = remains.snapshot()
     yield
     assert remains.left(os.getpid()) == []

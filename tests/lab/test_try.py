@@ -52,6 +52,12 @@ def test_try_needs_root() -> None:
     assert (result.returncode, result.stderr) == (1, "projctl: cannot boot the lab: must be root\n")
 
 
+def test_try_works_where_systemd_is_the_first_process(lab: Lab) -> None:
+    result = lab.run([*TRY, "--", "systemctl", "is-system-running", "--wait"], check=False)
+    assert (result.stderr, result.stdout, result.returncode) == ("", "running\n", 0)
+    assert lab.run(["find", "/sys/fs/cgroup", "-name", "projctl-lab-*"]).stdout == ""
+
+
 def test_try_names_the_missing_package(fresh_lab: Lab) -> None:
     nspawn = fresh_lab.run(["which", "systemd-nspawn"]).stdout.strip()
     fresh_lab.run(["rm", nspawn])
