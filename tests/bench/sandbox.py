@@ -1,4 +1,4 @@
-"""What each sandbox adds to a cold start, in all and by its parts, and how systemd-analyze rates it."""
+"""What each sandbox adds to a cold start, in all and by its directives, and how systemd-analyze rates it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from projctl.lab import Lab
 
 ROUNDS = 40
 LEVELS = ("off", "basic", "strict")
-#: What is taken out of strict again, by drop-in, to see what it costs.
-PARTS = {
-    "filters": (
-        "SystemCallFilter=", "RestrictNamespaces=no", "RestrictAddressFamilies=", "SystemCallArchitectures=",
-        "LockPersonality=no", "RestrictRealtime=no", "RestrictSUIDSGID=no",
-    ),
-    "mounts": (
-        "PrivateDevices=no", "PrivateTmp=no", "ProtectControlGroups=no", "ProtectHome=no",
-        "ProtectHostname=no", "ProtectKernelLogs=no", "ProtectKernelModules=no", "ProtectKernelTunables=no", "ProtectProc=default",
-        "ProtectSystem=no", "ReadWritePaths=", "BindPaths=", "BindReadOnlyPaths=",
-    ),
-}  # fmt: skip
-USERS = {"root": "root", "own": "nobody", "dynamic": "dynamic"}
+USERS = {"own": "nobody", "root": "root", "dynamic": "dynamic"}
+#: Directives of strict, each on its own over `off`.
+ALONE = {
+    "filter": ("SystemCallFilter=@system-service", "SystemCallFilter=~@privileged @resources"),
+    "families": ("RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",),
+    "namespaces": ("RestrictNamespaces=yes",),
+    "tmp": ("PrivateTmp=yes",),
+    "devices": ("PrivateDevices=yes",),
+    "home": ("ProtectHome=yes",),
+    "system": ("ProtectSystem=strict",),
+    "proc": ("ProtectProc=invisible",),
+    "kernel": ("ProtectKernelLogs=yes", "ProtectKernelModules=yes", "ProtectKernelTunables=yes"),
+    "cgroups": ("ProtectControlGroups=yes",),
+    "clock": ("ProtectClock=yes",),
+    "hostname": ("ProtectHostname=yes",),
+}
 #: As quick to start as Python gets, so that the sandbox's share shows.
 SERVER = """
 import socket
@@ -37,27 +40,26 @@ while True:
 PROJCTL = [sys.executable, "-P", "-m", "projctl"]
 
 
-def manifest() -> str:
-    """One project for each level and user, and one for each part that strict goes without."""
-    lines = ["version: 1", "projects:"]
-    levels = {level: level for level in LEVELS} | dict.fromkeys(PARTS, "strict")
-    for name, level in levels.items():
-        for label, user in USERS.items():
-            settings = f'path: /srv/bench, server: native, user: {user}, sandbox: "{level}", idle: never'
-            lines.append(f"  {name}-{label}: {{{settings}, run: /usr/bin/python3 -IS server.py}}")
-    return "\n".join(lines) + "\n"
+def projects() -> dict[str, tuple[str, str]]:
+    """Level and user of every project that is measured."""
+    found = {f"{level}-{label}": (level, user) for label, user in USERS.items() for level in LEVELS}
+    return found | {f"{name}-alone": ("off", "nobody") for name in ALONE}
 
 
 def set_up(lab: Lab) -> dict[str, int]:
-    """Install the projects; their ports."""
+    """Install the projects; their ports, in the order they are shown."""
+    lines = ["version: 1", "projects:"]
+    for name, (level, user) in projects().items():
+        settings = f'path: /srv/bench, server: native, user: {user}, sandbox: "{level}", idle: never'
+        lines.append(f"  {name}: {{{settings}, run: /usr/bin/python3 -IS server.py}}")
     lab.write("/srv/bench/server.py", SERVER)
-    lab.write("/srv/bench/projects.yaml", manifest())
-    for part, lines in PARTS.items():
-        for label in USERS:
-            drop_in = f"/etc/systemd/system/projctl-{part}-{label}.service.d/part.conf"
-            lab.write(drop_in, "\n".join(["[Service]", *lines]) + "\n")
+    lab.write("/srv/bench/projects.yaml", "\n".join(lines) + "\n")
+    for name, directives in ALONE.items():
+        text = "\n".join(("[Service]", *directives)) + "\n"
+        lab.write(f"/etc/systemd/system/projctl-{name}-alone.service.d/alone.conf", text)
     plan = lab.run([*PROJCTL, "apply", "-f", "/srv/bench/projects.yaml"]).stdout
-    return {name: int(port) for name, port in re.findall(r"projctl-(\S+)\.socket +listens on (\d+)", plan)}
+    ports = dict(re.findall(r"projctl-(\S+)\.socket +listens on (\d+)", plan))
+    return {name: int(ports[name]) for name in projects()}
 
 
 def first_byte(lab: Lab, port: int) -> float:
@@ -91,17 +93,14 @@ def rating(lab: Lab, name: str) -> str:
 def run() -> None:
     """Measure and print a table; times in milliseconds."""
     with Lab.boot(network="private") as lab:
-        ports = set_up(lab)
-        taken = cold_starts(lab, ports)
-        base = {label: statistics.median(taken[f"off-{label}"]) for label in USERS}
-        rows = [f"{'sandbox':<22} {'user':<8} {'median':>7} {'p90':>7} {'added':>7}  exposure"]
-        for name, figures in sorted(taken.items(), key=lambda item: item[0].split("-")[::-1]):
+        taken = cold_starts(lab, set_up(lab))
+        rows = [f"{'sandbox':<12} {'user':<8} {'median':>7} {'p90':>7} {'added':>7}  exposure"]
+        for name, figures in taken.items():
             level, label = name.split("-")
             middle, high = statistics.median(figures), statistics.quantiles(figures, n=10)[-1]
-            shown = f"strict without {level}" if level in PARTS else level
-            rate = "" if level in PARTS else rating(lab, name)
-            added = middle - base[label]
-            rows.append(f"{shown:<22} {label:<8} {middle:7.1f} {high:7.1f} {added:+7.1f}  {rate}".rstrip())
+            added = middle - statistics.median(taken[f"off-{'own' if label == 'alone' else label}"])
+            rate = "" if label == "alone" else rating(lab, name)
+            rows.append(f"{level:<12} {label:<8} {middle:7.1f} {high:7.1f} {added:+7.1f}  {rate}".rstrip())
         sys.stdout.write("\n".join(rows) + "\n")
 
 
