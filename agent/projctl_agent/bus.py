@@ -29,7 +29,6 @@ _MATCHES = (
     f"type='signal',sender='{_SYSTEMD}',interface='{_PROPERTIES}',member='PropertiesChanged',"
     f"path_namespace='/org/freedesktop/systemd1/unit',arg0='{_UNIT}'",
     f"type='signal',sender='{_SYSTEMD}',interface='{_MANAGER}',member='Reloading'",
-    f"type='signal',sender='{_SYSTEMD}',interface='{_MANAGER}',member='UnitRemoved'",
 )
 
 
@@ -54,9 +53,9 @@ class UnitRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who is told of a unit's changed properties (None: the unit is gone) and of a finished daemon-reload."""
+    """Who is told of a unit's changed properties and of a finished daemon-reload."""
 
-    changed: Callable[[str, dict[str, Any] | None], None]
+    changed: Callable[[str, dict[str, Any]], None]
     reloaded: Callable[[], None]
 
 
@@ -153,8 +152,6 @@ class Bus:
         if message.member == "PropertiesChanged" and path.startswith(PATH_PREFIX):
             changed = {key: variant.value for key, variant in message.body[1].items()}
             self._listener.changed(unit_of_path(path), changed)
-        elif message.member == "UnitRemoved" and message.body[1].startswith(PATH_PREFIX):
-            self._listener.changed(message.body[0], None)
         elif message.member == "Reloading" and message.body == [False]:
             self._listener.reloaded()
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from projctl_agent.bus import Bus, BusError, Listener, UnitRow
 from projctl_agent.names import project_of_service, project_of_socket
-from projctl_agent.watch import Watch, open_watch, read_settings
+from projctl_agent.watch import Watch, open_watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-    from projctl_agent.idle import Track
     from projctl_agent.lifecycle import Ledger
 
+#: Seconds until a question that systemd did not answer is repeated.
+_PAUSE = 1.0
 _RUNNING = frozenset({"active", "reloading"})
 _SERVICES = "projctl-*.service"
 _STATES = {
@@ -38,24 +40,18 @@ class Fleet:
         self._bus: Bus | None = None
         self._watches: dict[str, tuple[Watch, asyncio.Task[None]]] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
-        self._tracks: dict[str, Track] = {}
+        self._kept: dict[str, Watch] = {}
 
     async def connect(self, *, user: bool) -> Bus:
         """Connect and look for what runs. Raises BusError."""
         bus = await Bus.connect(Listener(self._unit_changed, self._reloaded), user=user)
         self._bus = bus
-        for row in await bus.list_units([_SERVICES], sorted(_RUNNING)):
-            self._open(row.name)
-        await asyncio.gather(*self._opening.values())
-        self._tracks.clear()
+        await self._open_all(bus)
         return bus
 
     def disconnect(self) -> None:
         """Close all watches; what they know is kept for the same runs after a new connection."""
-        for service in list(self._watches):
-            watch = self._close(service)
-            if watch and watch.track:
-                self._tracks[watch.invocation] = watch.track
+        self._close_all()
         for task in self._opening.values():
             task.cancel()
         self._opening.clear()
@@ -77,11 +73,11 @@ class Fleet:
             return {}
         return project_states(rows)
 
-    def _unit_changed(self, unit: str, changed: dict[str, Any] | None) -> None:
+    def _unit_changed(self, unit: str, changed: dict[str, Any]) -> None:
         named = project_of_service(unit)
         if not named:
             return
-        state = "inactive" if changed is None else changed.get("ActiveState")
+        state = changed.get("ActiveState")
         if state is None:
             return
         self._changed()
@@ -93,12 +89,26 @@ class Fleet:
             self._close(unit)
 
     def _reloaded(self) -> None:
+        self._changed()
+        if self._bus:
+            self._close_all()
+            self._start("", _insist(partial(self._open_all, self._bus)))
+
+    async def _open_all(self, bus: Bus) -> None:
+        for row in await bus.list_units([_SERVICES], sorted(_RUNNING)):
+            self._open(row.name)
+        opening = [task for service, task in self._opening.items() if service]
+        await asyncio.gather(*opening, return_exceptions=True)
+        self._kept.clear()
+
+    def _close_all(self) -> None:
         for service in list(self._watches):
-            self._start(service, self._reread(service))
+            if watch := self._close(service):
+                self._kept[watch.invocation] = watch
 
     def _open(self, service: str) -> None:
         if service not in self._watches and service not in self._opening:
-            self._start(service, self._begin(service))
+            self._start(service, _insist(partial(self._begin, service)))
 
     def _start(self, service: str, work: Any) -> None:  # noqa: ANN401
         task = asyncio.get_running_loop().create_task(work)
@@ -109,7 +119,7 @@ class Fleet:
         if self._opening.get(service) is task:
             del self._opening[service]
         if not task.cancelled() and (error := task.exception()):
-            self._report(f"cannot watch {service}: {error}")
+            self._report(f"cannot watch {service or 'projects'}: {error}")
 
     async def _begin(self, service: str) -> None:
         assert self._bus  # noqa: S101  only called while connected
@@ -118,18 +128,11 @@ class Fleet:
             return
         totals = self._ledger().projects.get(watch.settings.project)
         watch.told_no_counters = bool(totals and totals.told_no_counters)
-        watch.track = self._tracks.get(watch.invocation)
+        if kept := self._kept.get(watch.invocation):
+            watch.track, watch.told_no_counters = kept.track, kept.told_no_counters
         follower = asyncio.get_running_loop().create_task(watch.follow(self._bus))
         self._watches[service] = (watch, follower)
         follower.add_done_callback(lambda done: self._followed(service, done))
-
-    async def _reread(self, service: str) -> None:
-        assert self._bus  # noqa: S101  only called while connected
-        wanted = await read_settings(self._bus, service)
-        if service in self._watches and wanted:
-            watch = self._watches[service][0]
-            watch.settings = wanted
-            watch.woken.set()
 
     def _followed(self, service: str, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
@@ -143,6 +146,15 @@ class Fleet:
         if follower:
             follower.cancel()
         return watch
+
+
+async def _insist(work: Callable[[], Awaitable[None]]) -> None:
+    """Do it again until systemd answers; a cut connection cancels it."""
+    while True:
+        try:
+            return await work()
+        except BusError:
+            await asyncio.sleep(_PAUSE)
 
 
 def project_states(rows: list[UnitRow]) -> dict[str, str]:

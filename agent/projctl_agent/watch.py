@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from projctl_agent import activity, cgroup, idle, messages, settings
@@ -31,7 +30,6 @@ class Watch:
     track: Track | None = None
     decision: Decision | None = None
     told_no_counters: bool = False
-    woken: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def policy(self) -> Policy:
@@ -39,18 +37,19 @@ class Watch:
         return Policy(self.settings.idle_stop, self.settings.min_uptime)
 
     async def follow(self, bus: Bus) -> None:
-        """Look again and again until cancelled; an unanswered question to systemd is asked again later."""
+        """Look until cancelled, or not at all where it never stops; an unanswered look is repeated."""
         while True:
+            pause: float | None
             try:
                 pause = await self._step(bus)
             except BusError:
                 pause = idle.LOOKS * idle.MIN_LOOK
-            self.woken.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.woken.wait(), pause)
+            if pause is None:
+                return
+            await asyncio.sleep(pause)
 
     async def _step(self, bus: Bus) -> float | None:
-        """One look and what follows from it; the seconds until the next, None for not before being woken."""
+        """One look and what follows from it; the seconds until the next, None for never."""
         if self.settings.idle_stop is None:
             self.track = self.decision = None
             return None
@@ -119,7 +118,7 @@ async def read_settings(bus: Bus, service: str) -> Settings | None:
 
 
 async def open_watch(bus: Bus, service: str) -> Watch | None:
-    """The watch of a service that is active now; None where it is not, or is no project's."""
+    """The watch of a service that is active now; None where it is not, or is no project's. Raises BusError."""
     wanted = await read_settings(bus, service)
     if wanted is None:
         return None
@@ -128,7 +127,9 @@ async def open_watch(bus: Bus, service: str) -> Watch | None:
         (service, UNIT, "ActiveEnterTimestampMonotonic"),
         (wanted.primary, SERVICE, "ControlGroup"),
     )
+    if state is None or group is None:
+        raise BusError(f"cannot read the state of {service}")
     if state not in {"active", "reloading"}:
         return None
-    target = await activity.find_target(bus, wanted.sockets, group or "")
+    target = await activity.find_target(bus, wanted.sockets, group)
     return Watch(wanted, await _identity(bus, wanted.primary), (entered or 0) / 1e6, target)
