@@ -24,7 +24,7 @@ lint: setup
 	@$(PY) -m pytest tests/test_linters.py
 
 bench: setup
-	@$(PY) -m tests.bench
+	@$(PY) tests/bench
 
 clean:
 	rm -rf .venv .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

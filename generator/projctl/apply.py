@@ -143,6 +143,12 @@ class _Journal:
             systemctl.start(self.scope, [unit for unit in self.stopped if unit.endswith(".socket")])
 
 
+def confirm(scope: Scope) -> None:
+    """Note that everything is as wanted: what changes in the unit directory from now on is looked at again."""
+    with _clear(f"cannot write to {scope.state}"):
+        write(scope.state / installed.STAMP, "")
+
+
 def run(plan: Plan, scope: Scope, registry: str, *, tell: Callable[[str], None] = lambda _: None) -> None:
     """Carry the plan out; on any failure put everything back as it was and say so."""
     before = _Journal(scope)
@@ -155,6 +161,7 @@ def run(plan: Plan, scope: Scope, registry: str, *, tell: Callable[[str], None] 
         if isinstance(error, ProjctlError):
             raise ProjctlError(*error.problems, Problem(undone)) from None
         raise
+    confirm(scope)
 
 
 def _undo(before: _Journal) -> str:

@@ -114,7 +114,9 @@ def plan_for(found: Build, scope: Scope) -> plan.Plan:
                 for unit in blocked
             )
         )
-    return plan.compare(after, found.installed.files, installed.states(scope), found.installed.links)
+    return plan.compare(
+        after, found.installed.files, installed.states(scope, found.installed), found.installed.links
+    )
 
 
 def touched(found: Build, wanted_plan: plan.Plan) -> dict[str, str]:

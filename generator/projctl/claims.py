@@ -58,14 +58,10 @@ def _open_units(scope: Scope) -> dict[str, list[Address]]:
     """The addresses of all socket units that systemd has open; none where no systemd answers."""
     try:
         systemctl.require(scope)
-        shown = systemctl.show(scope, ["*.socket"], ("Id", "ActiveState", "Listen"))
+        listening = systemctl.open_sockets(scope)
     except ProjctlError:
         return {}
-    return {
-        unit["Id"]: [address for stream in systemctl.streams(unit) if (address := _address(stream))]
-        for unit in shown
-        if unit.get("ActiveState") == "active" and "Id" in unit
-    }
+    return {unit: [a for stream in streams if (a := _address(stream))] for unit, streams in listening.items()}
 
 
 def _address(stream: str) -> Address | None:

@@ -1,21 +1,23 @@
-"""What each installed project is doing, from one answer of systemd and one of the agent; pure but for `now`."""
+"""What each installed project is doing, from three answers of systemd and one of the agent."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from projctl.names import project_of
-from projctl.systemctl import streams
+from projctl import agentlink, installed, systemctl, unitfile
+from projctl.names import backend_unit, project_of, service_unit
 
-#: The properties of units that a status is made of.
-PROPERTIES = (
-    "Id", "LoadState", "ActiveState", "SubState", "FreezerState", "Result", "MainPID", "MemoryCurrent",
-    "CPUUsageNSec", "ActiveEnterTimestampMonotonic", "InactiveEnterTimestampMonotonic", "Listen",
-    "FileDescriptorName", "ExecMainStatus", "ExecMainCode", "NRestarts",
+if TYPE_CHECKING:
+    from projctl.scope import Scope
+
+_PROPERTIES = (
+    "Id", "FreezerState", "Result", "MainPID", "MemoryCurrent", "CPUUsageNSec", "ActiveEnterTimestampMonotonic",
+    "ExecMainStatus",
 )  # fmt: skip
+_DOWN = ("inactive", "dead")
 
 Shown = Mapping[str, str]
 
@@ -50,62 +52,100 @@ class ProjectStatus:
         return asdict(self) | {"sockets": [asdict(socket) for socket in self.sockets]}
 
 
-def gather(
-    shown: list[dict[str, str]],
-    names: set[str],
-    agent: Mapping[str, Mapping[str, Any]],
-    *,
-    local: bool = True,
-) -> list[ProjectStatus]:
-    """The status of every project in `names` (installed) or in `shown` (loaded), by name."""
-    units = {unit["Id"]: unit for unit in shown if unit.get("Id") and unit.get("LoadState") == "loaded"}
-    known = names | {
-        name for unit in units if (name := project_of(unit))
-    }
-    now = time.clock_gettime(time.CLOCK_MONOTONIC) if local else None
-    return [_project(name, units, agent.get(name, {}), now) for name in sorted(known)]
+def collect(scope: Scope, names: Collection[str] = ()) -> list[ProjectStatus]:
+    """The status of the named projects, or of all, by name."""
+    there = installed.Installed() if scope.remote else installed.read(scope)
+    listed = systemctl.units(scope, "projctl-*")
+    known = {name for unit in (*listed, *there.files) if (name := project_of(unit))}
+    wanted = sorted(known.intersection(names) if names else known)
+    busy = [u for u, state in listed.items() if _is_busy(u, state) and (not names or project_of(u) in names)]
+    shown = {unit["Id"]: unit for unit in systemctl.show(scope, busy, _PROPERTIES)}
+    sockets = _sockets(there, systemctl.open_sockets(scope))
+    agent = agentlink.status(scope)
+    now = None if scope.remote else time.clock_gettime(time.CLOCK_MONOTONIC)
+    units: dict[str, dict[str, tuple[str, str]]] = {}
+    for unit, state in listed.items():
+        units.setdefault(project_of(unit) or "", {})[unit] = state
+    return [
+        _project(name, units.get(name, {}), shown, sockets.get(name, ()), agent.get(name, {}), now)
+        for name in wanted
+    ]
+
+
+def _is_busy(unit: str, state: tuple[str, str]) -> bool:
+    return unit.endswith(".service") and state != _DOWN
+
+
+def _sockets(there: installed.Installed, listening: Mapping[str, list[str]]) -> dict[str, list[SocketStatus]]:
+    """Every socket by project: where it listens, else where its unit file says it would."""
+    found: dict[str, list[SocketStatus]] = {}
+    for unit in sorted({unit for unit in (*there.files, *listening) if unit.endswith(".socket")}):
+        if project := project_of(unit):
+            sections = unitfile.parse(there.files.get(unit, ""))
+            names = unitfile.values(sections, "Socket", "FileDescriptorName") or [unit.split(".")[-2]]
+            planned = [
+                stream.replace("%%", "%") for stream in unitfile.values(sections, "Socket", "ListenStream")
+            ]
+            entries = found.setdefault(project, [])
+            for address in listening.get(unit, planned):
+                port = None if address.startswith("/") else int(address.rpartition(":")[2])
+                entries.append(
+                    SocketStatus("http" if names[0] == f"projctl-{project}" else names[0], address, port)
+                )
+    return found
 
 
 def _project(
-    name: str, units: Mapping[str, Shown], agent: Mapping[str, Any], now: float | None
+    name: str,
+    units: Mapping[str, tuple[str, str]],
+    shown: Mapping[str, Shown],
+    sockets: Collection[SocketStatus],
+    agent: Mapping[str, Any],
+    now: float | None,
 ) -> ProjectStatus:
-    front = units.get(f"projctl-{name}.service", {})
-    backend = units.get(f"projctl-{name}.backend.service")
-    server = front if backend is None else backend
-    sockets = [unit for key, unit in units.items() if key.endswith(".socket") and project_of(key) == name]
-    state = state_of(front, sockets, backend)
+    front, backend = service_unit(name), backend_unit(name)
+    unit = backend if backend in units else front
+    server = shown.get(unit, {})
+    state = state_of(units, front, unit, shown)
     up = state in ("running", "frozen", "starting", "stopping")
     entered = _integer(server.get("ActiveEnterTimestampMonotonic"))
     memory = _integer(server.get("MemoryCurrent")) if up else None
     return ProjectStatus(
         name=name,
         state=state,
-        sockets=tuple(address for unit in sockets for address in _addresses(unit)),
+        sockets=tuple(sockets),
         pid=(_integer(server.get("MainPID")) or None) if up else None,
         memory_bytes=memory if memory is not None or not up else agent.get("memory_bytes"),
         cpu_seconds=_seconds(server.get("CPUUsageNSec")) if up else None,
         uptime_seconds=round(now - entered / 1e6, 3) if state == "running" and entered and now else None,
         idle_seconds=agent.get("idle_seconds") if up else None,
         starts=agent.get("starts"),
-        unit=f"projctl-{name}.service" if backend is None else f"projctl-{name}.backend.service",
+        unit=unit,
         reason=agent.get("reason") or _reason(server, state),
     )
 
 
-def state_of(service: Shown, sockets: list[Shown], backend: Shown | None = None) -> str:
-    """asleep, starting, running, frozen, stopping, failed, or down: from the units of one project."""
-    server = service if backend is None else backend
-    active, sub = server.get("ActiveState", "inactive"), server.get("SubState", "")
-    if any(unit.get("FreezerState") in ("frozen", "freezing") for unit in (service, server)):
+def state_of(
+    units: Mapping[str, tuple[str, str]], front: str, server: str, shown: Mapping[str, Shown]
+) -> str:
+    """asleep, starting, running, frozen, stopping, failed, or down: from the units of one project.
+
+    `units` are (ActiveState, SubState) by unit, `front` is the service that the sockets start, `server` the
+    one that serves (the same, but behind a proxy).
+    """
+    active, sub = units.get(server, _DOWN)
+    sockets = [state for unit, (state, _) in units.items() if unit.endswith(".socket")]
+    if any(shown.get(unit, {}).get("FreezerState") in ("frozen", "freezing") for unit in (front, server)):
         return "frozen"
-    if sub == "auto-restart" or any(unit.get("ActiveState") == "failed" for unit in sockets):
+    if sub == "auto-restart" or "failed" in sockets:
         return "failed"
     if active in ("activating", "reloading", "active", "deactivating"):
-        starting = {"activating": "starting", "deactivating": "stopping"}
-        return starting.get(active, "running" if service.get("ActiveState") != "activating" else "starting")
-    if not any(unit.get("ActiveState") == "active" for unit in sockets):
+        starting = units.get(front, _DOWN)[0] == "activating"
+        words = {"activating": "starting", "deactivating": "stopping"}
+        return words.get(active, "starting" if starting else "running")
+    if "active" not in sockets:
         return "down"
-    return "failed" if active == "failed" and not _capped(server) else "asleep"
+    return "failed" if active == "failed" and not _capped(shown.get(server, {})) else "asleep"
 
 
 def _capped(server: Shown) -> bool:
@@ -118,14 +158,6 @@ def _reason(server: Shown, state: str) -> str | None:
     return (
         f"systemd: {result}, exit status {server.get('ExecMainStatus', '?')}" if state == "failed" else None
     )
-
-
-def _addresses(unit: Shown) -> list[SocketStatus]:
-    found = []
-    for address in streams(unit):
-        port = None if address.startswith("/") else int(address.rpartition(":")[2])
-        found.append(SocketStatus(unit.get("FileDescriptorName") or "http", address, port))
-    return found
 
 
 def _integer(text: str | None) -> int | None:

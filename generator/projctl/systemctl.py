@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from projctl.diagnostics import ProjctlError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from projctl.scope import Scope
 
@@ -47,8 +48,10 @@ def require(scope: Scope) -> None:
         )
 
 
-def show(scope: Scope, patterns: Sequence[str], properties: Sequence[str]) -> list[dict[str, str]]:
-    """The properties of all loaded units that match, in one call."""
+def show(scope: Scope, names: Sequence[str], properties: Sequence[str]) -> list[dict[str, str]]:
+    """Properties of units, in one call; systemctl fetches all of each unit's, so ask for few units."""
+    if not names:
+        return []
     command = [
         "systemctl",
         *scope.flags,
@@ -56,7 +59,7 @@ def show(scope: Scope, patterns: Sequence[str], properties: Sequence[str]) -> li
         "--all",
         f"--property={','.join(properties)}",
         "--",
-        *patterns,
+        *names,
     ]
     blocks = _checked(command, _ANSWER).split("\n\n")
     parsed = (
@@ -65,9 +68,21 @@ def show(scope: Scope, patterns: Sequence[str], properties: Sequence[str]) -> li
     return [block for block in parsed if block]
 
 
-def streams(unit: Mapping[str, str]) -> list[str]:
-    """The stream addresses in the `Listen` property of a socket unit, as `show` gives it."""
-    return re.findall(r"(\S.*?) \(Stream\)", unit.get("Listen", ""))
+def units(scope: Scope, pattern: str) -> dict[str, tuple[str, str]]:
+    """ActiveState and SubState of all loaded units that match; one call, however many there are."""
+    command = ["systemctl", *scope.flags, "list-units", "--all", "--output=json", "--", pattern]
+    listed = json.loads(_checked(command, _ANSWER) or "[]")
+    return {unit["unit"]: (unit["active"], unit["sub"]) for unit in listed if unit["load"] != "not-found"}
+
+
+def open_sockets(scope: Scope) -> dict[str, list[str]]:
+    """The stream addresses of all socket units that listen now; one call, however many there are."""
+    command = ["systemctl", *scope.flags, "list-sockets", "--show-types", "--output=json"]
+    found: dict[str, list[str]] = {}
+    for entry in json.loads(_checked(command, _ANSWER) or "[]"):
+        if entry.get("type") == "Stream":
+            found.setdefault(entry["unit"], []).append(entry["listen"])
+    return found
 
 
 def start(scope: Scope, units: Sequence[str]) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from steps import (
     MANIFEST,
+    ROOT,
     apply,
     get,
     projctl,
@@ -50,7 +50,7 @@ def test_first_connection_starts_the_server(fresh_lab: Lab) -> None:
 def test_frameworks_take_their_socket(fresh_lab: Lab, run: str) -> None:
     kind = {"g": "wsgi", "u": "asgi"}[run[0]]
     apply(
-        fresh_lab, {"app": {"path": f"{sys.path[0]}/../../examples/demo/{kind}", "run": run, "listen": 3400}}
+        fresh_lab, {"app": {"path": str(ROOT / "examples/demo" / kind), "run": run, "listen": 3400}}
     )
     assert "200 OK" in get(fresh_lab, 3400)
     assert "200 OK" in get(fresh_lab, 3400, host="::1")
@@ -210,6 +210,7 @@ def test_proxied_servers_start_stop_and_crash_with_their_proxy(fresh_lab: Lab) -
     first = projects(fresh_lab)["files"]
     assert first["state"] == "running" and first["unit"] == "projctl-files.backend.service"
     fresh_lab.run(["kill", "-9", str(first["pid"])])
+    wait_for(lambda: projects(fresh_lab)["files"]["state"] != "running")
     assert "200 OK" in get(fresh_lab, 3400)
     assert projects(fresh_lab)["files"]["pid"] != first["pid"]
     projctl(fresh_lab, "restart", "files")

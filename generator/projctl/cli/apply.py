@@ -71,6 +71,7 @@ def apply(files: tuple[Path, ...], user: bool, dry_run: bool) -> None:
         _print_plan(plan)
         if plan.empty:
             apply_.write_registry(scope, found.registry)
+            apply_.confirm(scope)
         else:
             apply_.run(plan, scope, found.registry)
     click.echo("applied" if not plan.empty else "nothing to change")

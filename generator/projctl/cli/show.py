@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from projctl import agentlink, systemctl
 from projctl import status as status_
+from projctl import systemctl
 from projctl.cli import options
 from projctl.diagnostics import ProjctlError
 from projctl.scope import Scope
@@ -22,23 +22,15 @@ if TYPE_CHECKING:
 _COLOURS = {"running": "green", "frozen": "cyan", "failed": "red", "asleep": "dim", "down": "red"}
 
 
-def _gather(scope: Scope, names: Sequence[str] = ()) -> list[ProjectStatus]:
-    systemctl.require(scope)
-    patterns = [pattern for name in names for pattern in (f"projctl-{name}.*", f"projctl-{name}@*")] or [
-        "projctl-*"
-    ]
-    shown = systemctl.show(scope, patterns, status_.PROPERTIES)
-    known = set(names) or (set() if scope.remote else options.names_installed(scope))
-    return status_.gather(shown, known, agentlink.status(scope), local=not scope.remote)
-
-
 @click.command("list", epilog="\b\nExamples:\n  projctl list\n  projctl list --json | jq '.[].state'")
 @options.user
 @options.remote
 @options.as_json
 def list_(user: bool, host: str | None, machine: str | None, json_: bool) -> None:
     """List all projects: state, addresses, memory, CPU, since when."""
-    projects = _gather(Scope(user, host, machine))
+    scope = Scope(user, host, machine)
+    systemctl.require(scope)
+    projects = status_.collect(scope)
     if json_:
         click.echo(json.dumps([project.as_json() for project in projects], indent=2))
     elif sys.stdout.isatty():
@@ -120,7 +112,7 @@ def status(name: str, user: bool, host: str | None, machine: str | None, json_: 
     """Show one project: its state and why, addresses, process and figures."""
     scope = Scope(user, host, machine)
     options.require_projects(scope, name)
-    project = next((found for found in _gather(scope, [name]) if found.name == name), None)
+    project = next(iter(status_.collect(scope, [name])), None)
     if project is None:
         raise ProjctlError(f'cannot find the project "{name}" there')
     if json_:

@@ -1,0 +1,27 @@
+"""`make bench`: measures on a real systemd in a lab and prints tables; compare only figures of one run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[1] / "lab"), str(Path(__file__).parent)]
+
+import fleet
+import latency
+
+BENCHES = {"latency": latency.run, "fleet": fleet.run}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of: {', '.join(BENCHES)}")
+    for name in parser.parse_args().names or BENCHES:
+        if name not in BENCHES:
+            parser.error(f'unknown bench "{name}", must be one of: {", ".join(BENCHES)}')
+        print(f"\n== {name}: {BENCHES[name].__doc__}")
+        BENCHES[name]()
+
+
+main()
