@@ -273,3 +273,12 @@ def test_commands_in_the_pages_exist(page: Path) -> None:
 
 def test_pages_have_commands() -> None:
     assert sum(len(commands_in(page.read_text())) for page in PAGES) >= 15
+
+
+def test_every_directive_of_sandboxes_is_explained_and_the_other_way_round() -> None:
+    template = (ROOT / "units/common.j2").read_text()
+    macro = template.partition("{% macro sandbox(")[2].partition("{% endmacro %}")[0]
+    rendered = set(re.findall(r"^([A-Z][A-Za-z]+)=", macro, re.MULTILINE))
+    explained = set(re.findall(r"`([A-Z][A-Za-z]+)=[a-z]*`", (ROOT / "docs/sandbox.md").read_text()))
+    assert len(rendered) >= 20
+    assert explained - {"DynamicUser"} == rendered

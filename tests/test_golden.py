@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from projctl import __version__, manifest, render
 from projctl.addresses import Address
 from projctl.machine import Facts

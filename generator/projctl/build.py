@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from projctl import check, claims, installed, machine, manifest, plan, registry, render, systemctl
-from projctl.diagnostics import Problem, ProjctlError, ordered, raise_errors
+from projctl.diagnostics import Problem, ProjctlError, one_line, ordered, raise_errors
 from projctl.names import project_of
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def wanted(files: Sequence[Path], scope: Scope, *, systemd_version: int | None =
 def _origins(fleet: Fleet) -> dict[str, str]:
     """FILE:LINE of each project, with the whole path: units outlive the directory we were called in."""
     marks = ((name, fleet.mark(name)) for name in fleet.projects)
-    return {name: f"{Path(mark.file).absolute()}:{mark.line}" for name, mark in marks if mark}
+    return {name: one_line(f"{Path(mark.file).absolute()}:{mark.line}") for name, mark in marks if mark}
 
 
 def _kept(

@@ -66,6 +66,11 @@ def _one_line(text: str) -> str:
     return printable(text).replace("\n", "\\n")
 
 
+def one_line(text: str) -> str:
+    """As printable, and with line breaks shown as escapes too: for what must stay on its line."""
+    return printable(text).replace("\n", "\\n")
+
+
 def printable(text: str) -> str:
     """The text with control characters shown as escapes, so that no input can drive a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)

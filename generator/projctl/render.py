@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from projctl import __version__, adapters, unitfile
+from projctl.diagnostics import Problem, ProjctlError
 from projctl.names import SLICE, TARGET, backend_unit, service_unit, shard, socket_unit
 from projctl.shellwords import literal
 
@@ -87,10 +89,30 @@ def units(
     rendered: dict[str, str] = {}
     for project in fleet.projects.values():
         origin = origins.get(project.name, "a manifest")
-        rendered |= _Renderer(environment, project, addresses, facts[project.name], target, origin).units()
+        renderer = _Renderer(environment, project, addresses, facts[project.name], target, origin)
+        try:
+            rendered |= renderer.units()
+        except ValueError as error:
+            raise ProjctlError(
+                Problem(str(error), fleet.mark(project.name), f"$.projects.{project.name}")
+            ) from None
+        except jinja2.TemplateError as error:
+            raise ProjctlError(f"cannot use the template {_place(error)}: {error}") from None
     if rendered:
         rendered |= {name: _static(name) for name in _STATIC}
     return rendered
+
+
+def _place(error: jinja2.TemplateError) -> str:
+    """The template and line that an error of a template names, or was raised in."""
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        return f"{error.filename}:{error.lineno}"
+    frames = [
+        frame
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_filename.endswith(".j2")
+    ]
+    return frames[-1].f_code.co_filename if frames else "of a unit"
 
 
 def _static(name: str) -> str:

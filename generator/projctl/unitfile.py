@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from projctl.diagnostics import printable
+from projctl.diagnostics import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,7 +69,7 @@ def path_word(path: str) -> str:
 
 def marker(version: str, origin: str) -> str:
     """The first line of every file of ours: what rendered it, from where, and how to change it."""
-    return f"{MARKER}{version} from {printable(origin)}; change it there, then run: projctl apply"
+    return f"{MARKER}{version} from {one_line(origin)}; change it there, then run: projctl apply"
 
 
 def is_ours(text: str) -> bool:

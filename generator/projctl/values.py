@@ -143,6 +143,10 @@ def single_line(value: object) -> str:
     text = literal_text(value)
     if "\n" in text or not text.strip():
         raise ValueError("must be one line of text that is not empty")
+    if text != text.strip() or text.endswith("\\"):
+        raise ValueError(
+            "cannot begin or end with a space, or end with a backslash: a unit file cannot carry that"
+        )
     return text
 
 

@@ -38,11 +38,9 @@ def test_all_keys() -> None:
         project="blog",
         service="projctl-blog.service",
         primary="projctl-blog.service",
-        adapter="gunicorn",
         sockets=("projctl-blog.socket", "projctl-blog.admin.socket"),
         idle_stop=900.0,
         min_uptime=1.5,
-        max_runtime=None,
     )
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "lab"), str(Path(__file__).parent)]
 
-import fleet
-import latency
+import fleet  # noqa: E402
+import latency  # noqa: E402
 
 BENCHES = {"latency": latency.run, "fleet": fleet.run}
 

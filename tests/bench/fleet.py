@@ -7,8 +7,9 @@ import time
 from typing import Any
 
 import table
-from projctl.lab import Lab
 from steps import projctl, properties, server, write
+
+from projctl.lab import Lab
 
 SIZES = (10, 100, 500)
 SECONDS = 20

@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 import table
-from projctl.lab import Lab
 from steps import ROOT, apply, projctl
+
+from projctl.lab import Lab
 
 DEMO = ROOT / "examples/demo"
 COLD, WARM, ROUNDS = 9, 2000, 5

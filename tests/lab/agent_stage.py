@@ -170,3 +170,38 @@ def install_agent(lab: Lab) -> Stage:
     stage.systemctl("daemon-reload")
     stage.systemctl("start", "projctl-agent.socket", "projctl-agent-metrics.socket", "projctl-agent.service")
     return stage
+
+
+def install_user_agent(lab: Lab, user: str) -> Stage:
+    """Install the same units for a user's own manager, with what differs there in a drop-in."""
+    lab.run(["useradd", "--create-home", "--shell", "/bin/sh", user])
+    uid = lab.run(["id", "-u", user]).stdout.strip()
+    lab.run(["systemctl", "start", f"user@{uid}.service"])
+    home = Path("/home") / user
+    stage = Stage(lab, user, home / ".config/systemd/user", f"/run/user/{uid}")
+    for kind in ("projctl-agent.service", "projctl-agent.socket", "projctl-agent-metrics.socket"):
+        stage.write(kind, (ROOT / "units" / kind).read_text())
+    stage.write("projctl-agent.service.d/command.conf", user_drop_in())
+    lab.run(["chown", "-R", f"{user}:", home])
+    for place in (ROOT, Path(sys.prefix), Path(sys.base_prefix)):
+        lab.run(["chmod", "o+x", *place.parents])  # in the lab alone: a user cannot bind a hidden interpreter
+    stage.systemctl("daemon-reload")
+    stage.systemctl("start", "projctl-agent.socket", "projctl-agent-metrics.socket", "projctl-agent.service")
+    return stage
+
+
+def user_drop_in() -> str:
+    """What a user's manager needs otherwise: its own identity, its runtime directory, no rights to give up."""
+    resets = ("User", "SupplementaryGroups", "IPAddressDeny", "IPAddressAllow", "SocketBindDeny")
+    lines = [line for line in command_drop_in().splitlines() if not line.startswith(("ProtectHome", "Bind"))]
+    lines = [line.replace("-m projctl_agent", "-m projctl_agent --user") for line in lines]
+    # These take capabilities out of the bounding set, which a user's manager may not.
+    privileged = (
+        "ProtectClock",
+        "ProtectHostname",
+        "ProtectKernelLogs",
+        "ProtectKernelModules",
+        "PrivateDevices",
+    )
+    lines += [*(f"{key}=" for key in resets), *(f"{key}=no" for key in (*privileged, "ProtectHome"))]
+    return "\n".join([*lines, "CapabilityBoundingSet=~", ""])

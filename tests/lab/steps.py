@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+
 from projctl.lab import PATH, Lab
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Mapping
 
 ROOT = Path(__file__).parents[2]
 SERVER = Path(__file__).with_name("activated_server.py")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from agent_stage import SERVER, Stage, install_agent, wait_for
+from agent_stage import ROOT, SERVER, Stage, install_agent, install_user_agent, wait_for
 
 from projctl.lab import Lab
 
@@ -256,3 +257,39 @@ def test_the_units_are_sound_and_sandboxed(stage: Stage) -> None:
     stage.lab.run(
         ["systemd-analyze", "security", "--offline=yes", "--threshold=20", f"/etc/systemd/system/{AGENT}"]
     )
+
+
+def test_a_users_own_agent() -> None:
+    with Lab.boot() as lab:
+        stage = install_user_agent(lab, "bob")
+        stage.project("mine", "5001")
+        assert stage.get(5001)
+        stage.wait_until_asleep("mine")
+        stage.get(5001, "/hold?seconds=3")
+        stage.wait_until_asleep("mine")
+        wait_for(lambda: stage.stops("mine") == {"idle": 2}, "two idle stops counted")
+        before = stage.totals()
+        stage.systemctl("kill", "-s", "KILL", AGENT)
+        wait_for(lambda: stage.systemctl("show", "-P", "NRestarts", AGENT) == "1", "a new agent")
+        assert stage.totals() == before
+        assert len(stage.entries(MESSAGE_ID=NO_COUNTERS)) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--version"], 0, "projctl-agent 0.1.0\n"),
+        (["--help"], 0, "usage: projctl-agent [-h] [--user] [--version]"),
+        (["--nonsense"], 2, "unrecognized arguments: --nonsense"),
+        (["--user"], 1, "projctl-agent: cannot connect to the session bus: XDG_RUNTIME_DIR is not set"),
+    ],
+)
+def test_the_command_line(stage: Stage, words: list[str], status: int, said: str) -> None:
+    done = stage.lab.run(
+        [sys.executable, "-m", "projctl_agent", *words],
+        env={"PYTHONPATH": str(ROOT / "agent"), "PATH": "/usr/bin:/bin"},
+        check=False,
+    )
+    assert done.returncode == status
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

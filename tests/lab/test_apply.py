@@ -49,9 +49,7 @@ def test_first_connection_starts_the_server(fresh_lab: Lab) -> None:
 @pytest.mark.parametrize("run", ["gunicorn app:app", "uvicorn app:app"])
 def test_frameworks_take_their_socket(fresh_lab: Lab, run: str) -> None:
     kind = {"g": "wsgi", "u": "asgi"}[run[0]]
-    apply(
-        fresh_lab, {"app": {"path": str(ROOT / "examples/demo" / kind), "run": run, "listen": 3400}}
-    )
+    apply(fresh_lab, {"app": {"path": str(ROOT / "examples/demo" / kind), "run": run, "listen": 3400}})
     assert "200 OK" in get(fresh_lab, 3400)
     assert "200 OK" in get(fresh_lab, 3400, host="::1")
 
