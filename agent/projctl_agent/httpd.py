@@ -120,6 +120,8 @@ async def _answer(reader: asyncio.StreamReader, source: Source) -> bytes:
         return compose(200, body, content_type, head_only=request.method == "HEAD")
     except RequestError as error:
         return refuse(error.status)
+    except OSError:  # the journal cannot be read
+        return refuse(500)
 
 
 async def _read_head(reader: asyncio.StreamReader) -> bytes:

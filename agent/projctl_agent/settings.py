@@ -22,11 +22,9 @@ class Settings:
     project: str
     service: str
     primary: str
-    adapter: str
     sockets: tuple[str, ...]
     idle_stop: float | None
     min_uptime: float
-    max_runtime: float | None
 
 
 def parse_section(texts: Iterable[str]) -> dict[str, str]:
@@ -78,11 +76,9 @@ def interpret(service: str, keys: dict[str, str]) -> Settings | None:
         project=project,
         service=service,
         primary=primary,
-        adapter=keys.get("Adapter", ""),
         sockets=tuple(unit for unit in named_sockets if project_of_socket(unit)),
         idle_stop=_seconds(keys, "IdleStopSec", None),
         min_uptime=_seconds(keys, "MinUptimeSec", 0.0) or 0.0,
-        max_runtime=_seconds(keys, "MaxRuntimeSec", None),
     )
 
 

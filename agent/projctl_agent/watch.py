@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a stop may take to begin before the project is looked at again.
 _STOP_PATIENCE = 60.0
+#: Seconds until a look that systemd did not answer is repeated.
+_RETRY = 10.0
 
 
 @dataclass(slots=True)
@@ -43,7 +45,7 @@ class Watch:
             try:
                 pause = await self._step(bus)
             except BusError:
-                pause = idle.LOOKS * idle.MIN_LOOK
+                pause = _RETRY
             if pause is None:
                 return
             await asyncio.sleep(pause)
