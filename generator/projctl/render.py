@@ -179,7 +179,7 @@ class _Renderer:
             "adapter": self._adapter,
             "backend": backend_unit(self._project.name),
             "binds": binds(self._project, self._facts, self._target, self._adapter.proxied),
-            "command": self._adapter.command(words),
+            "command": self._adapter.command(words, len(self._sockets)),
             "environment": self._variables(),
             "ready": self._probe() if self._backend else (),
             "backend_address": self._backend.display if self._backend else "",
@@ -200,7 +200,8 @@ class _Renderer:
             variables |= {"PORT": str(port), "HOST": host or "::"}
         if self._project.limits.threads:
             variables |= dict.fromkeys(_THREAD_VARIABLES, str(self._project.limits.threads))
-        return variables | self._project.env
+        own = {} if self._adapter.proxied else self._adapter.environment(len(self._sockets))
+        return {**variables, **own, **self._project.env}
 
     def _probe(self) -> tuple[tuple[str], ...]:
         assert self._backend is not None  # noqa: S101 - narrows the type

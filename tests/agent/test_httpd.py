@@ -98,3 +98,19 @@ def test_no_header_gets_into_the_answer(value: bytes) -> None:
         return
     assert "\r" not in request.accept
     assert "\n" not in request.accept
+
+
+def test_a_source_that_fails_is_a_server_error() -> None:
+    async def broken(accept: str) -> tuple[bytes, str]:
+        raise PermissionError(accept)
+
+    async def work() -> bytes:
+        listener = socket.create_server(("127.0.0.1", 0))
+        async with await httpd.serve(listener, broken):
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+            answer = await asyncio.wait_for(reader.read(), 10)
+            writer.close()
+            return answer
+
+    assert asyncio.run(work()).startswith(b"HTTP/1.1 500 Internal Server Error\r\n")

@@ -14,7 +14,11 @@ LEVELS = ("off", "basic", "strict")
 USERS = {"own": "nobody", "root": "root", "dynamic": "dynamic"}
 #: Directives of strict, each on its own over `off`.
 ALONE = {
-    "filter": ("SystemCallFilter=@system-service", "SystemCallFilter=~@privileged @resources"),
+    "filter": (
+        "SystemCallArchitectures=native",
+        "SystemCallFilter=@system-service",
+        "SystemCallFilter=~@privileged @resources",
+    ),
     "families": ("RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",),
     "namespaces": ("RestrictNamespaces=yes",),
     "tmp": ("PrivateTmp=yes",),

@@ -104,10 +104,13 @@ class Stage:
             if sample.name.startswith("projctl_")
         }
 
-    def totals(self) -> dict[tuple[Any, ...], float]:
-        """What only grows: starts, stops and durations."""
+    def totals(self, name: str) -> dict[tuple[Any, ...], float]:
+        """What only grows, of one project: starts, stops and durations."""
+        grows = re.compile("starts|stops|duration")
         return {
-            key: value for key, value in self.metrics().items() if re.search("starts|stops|duration", key[0])
+            key: value
+            for key, value in self.metrics().items()
+            if grows.search(key[0]) and ("project", name) in key
         }
 
     def stops(self, name: str) -> dict[str, int]:
@@ -132,10 +135,8 @@ class Stage:
     def entries(self, **fields: str) -> list[dict[str, str]]:
         """Journal entries that have these fields."""
         words = [f"{key}={value}" for key, value in fields.items()]
-        text = (
-            self.lab.run(["journalctl", "--sync"], check=False)
-            and self.lab.run(["journalctl", "-o", "json", *words]).stdout
-        )
+        self.lab.run(["journalctl", "--sync"])
+        text = self.lab.run(["journalctl", "-o", "json", *words]).stdout
         return [json.loads(line) for line in text.splitlines()]
 
     def invocation(self, name: str) -> str:

@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from projctl.shellwords import Word, literal, plain
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
+#: The number of the first descriptor that systemd passes (sd_listen_fds(3)).
+FIRST_FD = 3
+
+
+def no_variables(fds: range) -> Mapping[str, str]:
+    """The environment of a server that needs no variable to find its sockets."""
+    del fds
+    return {}
 
 
 @dataclass(frozen=True)
 class Adapter:
     """One kind of server.
 
-    `programs` and `modules` (for `python -m NAME`) tell it apart; `arguments` are added to its command;
-    `notifies` means it sends READY=1; `most_sockets` is how many it can take (None: any number); `refused` maps
-    options that lose the socket to what to do instead; `stop_signal` asks it to finish what it has accepted.
+    `programs` and `modules` (for `python -m NAME`) tell it apart. It takes its sockets by `arguments`, added
+    once for each with `{fd}` filled in, or by `variables` of the descriptors, or by LISTEN_FDS alone.
+    `notifies`: it sends READY=1. `most_sockets`: how many it can take (None: any number). `refused` maps
+    options that lose the socket to what to do instead. `stop_signal` asks it to finish what it has accepted,
+    `reload_signal` to take over a changed configuration. `access_log` is a regular expression of its access
+    log's lines with the groups `status` and, where it tells, `seconds`.
     """
 
     name: str
     programs: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
+    variables: Callable[[range], Mapping[str, str]] = no_variables
     notifies: bool = False
     most_sockets: int | None = None
     proxied: bool = False
     refused: Mapping[str, str] = field(default_factory=dict)
     stop_signal: str = "SIGTERM"
+    reload_signal: str | None = None
+    access_log: str | None = None
 
     def recognises(self, words: tuple[Word, ...]) -> bool:
         """Whether `words` start this kind of server directly (not through a wrapper)."""
@@ -40,17 +51,19 @@ class Adapter:
         program = PurePosixPath(texts[0]).name
         if program in self.programs:
             return True
-        return (
-            bool(_PYTHON.fullmatch(program))
-            and texts[1:2] == ["-m"]
-            and texts[2:3] in [[m] for m in self.modules]
-        )
+        by_module = texts[1:2] == ["-m"] and texts[2:3] in [[module] for module in self.modules]
+        return by_module and bool(_PYTHON.fullmatch(program))
 
-    def command(self, words: tuple[Word, ...]) -> tuple[Word, ...]:
-        """The command with what it needs to take the socket; what the manifest already says is not repeated."""
+    def command(self, words: tuple[Word, ...], sockets: int = 1) -> tuple[Word, ...]:
+        """The command with what it needs to take its sockets; what the manifest already says is not repeated."""
         if self.arguments and self._has(words, self.arguments[0]):
             return words
-        return words + tuple(literal(argument) for argument in self.arguments)
+        added = (part.format(fd=FIRST_FD + number) for number in range(sockets) for part in self.arguments)
+        return words + tuple(literal(argument) for argument in added)
+
+    def environment(self, sockets: int = 1) -> Mapping[str, str]:
+        """Variables it needs to take its sockets."""
+        return self.variables(range(FIRST_FD, FIRST_FD + sockets))
 
     def problems(self, words: tuple[Word, ...], sockets: int) -> list[tuple[str, str]]:
         """(message, hint) for everything that keeps this command from taking its sockets."""

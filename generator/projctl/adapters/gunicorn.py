@@ -7,6 +7,7 @@ ADAPTER = Adapter(
     programs=("gunicorn",),
     modules=("gunicorn",),
     notifies=True,
+    reload_signal="SIGHUP",
     refused={
         "--reuse-port": "leave it out: gunicorn drops inherited sockets with it",
         "-D": "leave it out: systemd runs the server in the foreground",

@@ -8,7 +8,7 @@ ADAPTER = Adapter(
     name="uvicorn",
     programs=("uvicorn",),
     modules=("uvicorn",),
-    arguments=("--fd", "3"),
+    arguments=("--fd", "{fd}"),
     most_sockets=1,
     refused={"--reload": _NEVER_IDLE},
 )
