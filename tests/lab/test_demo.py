@@ -58,6 +58,10 @@ def story() -> str:
     return said
 
 
+def test_make_demo_tells_this_story() -> None:
+    assert run("make", "--no-print-directory", "-n", "demo").stdout.endswith("examples/demo/story.py\n")
+
+
 def test_the_story_has_every_part(story: str) -> None:
     parts = [line for line in story.splitlines() if line and not line.startswith(" ")]
     assert len(parts) == 9
