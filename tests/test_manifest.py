@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from projctl import manifest
 from projctl.diagnostics import Problem, ProjctlError
-from projctl.model import Fleet, Idle, Listen
+from projctl.listen import Listen
+from projctl.model import Fleet, Idle
 
 ONE = "version: 1\nprojects:\n  shop: {path: /srv, run: x}\n"
 

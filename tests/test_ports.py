@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from projctl.addresses import Address, Holdings, overlap
 from projctl.diagnostics import Mark, Problem
-from projctl.model import Fleet, Listen, Project, parse_listen
+from projctl.listen import Listen, parse_listen
+from projctl.model import Fleet, Project
 from projctl.ports import BACKEND, Want, assign, wants
 from projctl.registry import Entry, Key, Registry
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projctl import values
-from projctl.model import Listen, parse_listen
+from projctl.listen import Listen, parse_listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable

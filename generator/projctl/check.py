@@ -21,6 +21,7 @@ def problems(fleet: Fleet, *, user_mode: bool) -> list[Problem]:
     found: list[Problem] = []
     for project in fleet.projects.values():
         found += _server(fleet, project) + _environment(fleet, project)
+        found += _sockets(fleet, project) + _health(fleet, project)
         found += _mode(fleet, project, user_mode=user_mode)
     return found
 
@@ -36,6 +37,48 @@ def _server(fleet: Fleet, project: Project) -> list[Problem]:
         return [_at(fleet, message, project.name, "server")]
     found = adapters.choose(project).problems(project.run.words, len(project.listen))
     return [_at(fleet, message, project.name, "run", hint=hint) for message, hint in found]
+
+
+def _sockets(fleet: Fleet, project: Project) -> list[Problem]:
+    found = []
+    for name, listen in project.listen.items():
+        place = (project.name, "listen", name)
+        size = sum(last - first + 1 for first, last in listen.ranges)
+        if listen.each and size < project.instances:
+            ranges = ", ".join(f"{first}-{last}" for first, last in listen.ranges)
+            message = f"range {ranges} has {size} ports, but {project.instances} instances are asked for"
+            found.append(_at(fleet, message, *place, hint="widen the range, or ask for fewer instances"))
+        if listen.path and project.instances > 1:
+            hint = 'write "unix": each instance then has a path of its own'
+            found.append(_at(fleet, "cannot be shared by several instances", *place, hint=hint))
+    for key, what in (("wakes", "wake the project"), ("counts_as_activity", "count as activity")):
+        if not any(getattr(listen, key) for listen in project.listen.values()):
+            found.append(_at(fleet, f"must have at least one socket that may {what}", project.name, "listen"))
+    return found
+
+
+def _health(fleet: Fleet, project: Project) -> list[Problem]:
+    if project.health is None or project.health.words or adapters.choose_or_none(project) is None:
+        return []
+    first = next(iter(project.listen.values()))
+    proxied = adapters.choose(project).proxied
+    if project.instances > 1 and first.kind == "tcp" and not first.each and not proxied:
+        hint = 'give each instance a port: "listen: 5001-5004", or check by a command'
+        return [
+            _at(
+                fleet,
+                "cannot ask one of several instances behind one port",
+                project.name,
+                "health",
+                hint=hint,
+            )
+        ]
+    if project.network == "private" and not proxied:
+        hint = "check by a command"
+        return [
+            _at(fleet, "cannot reach the socket from a private network", project.name, "health", hint=hint)
+        ]
+    return []
 
 
 def _environment(fleet: Fleet, project: Project) -> list[Problem]:
@@ -54,6 +97,8 @@ def _mode(fleet: Fleet, project: Project, *, user_mode: bool) -> list[Problem]:
         found.append(
             _at(fleet, 'cannot use "dynamic" in user mode', project.name, "user", hint="leave it out")
         )
+    if project.network == "private":
+        found.append(_at(fleet, "cannot make a private network in user mode", project.name, "network"))
     if project.sandbox == "strict":
         message = "a user manager cannot hide files: strict covers system calls and privileges only"
         mark = fleet.mark(project.name, "sandbox")

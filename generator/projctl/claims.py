@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from projctl import adapters, apply, machine, ports, registry, systemctl, unitfile
 from projctl.addresses import Address, Holdings
 from projctl.diagnostics import ProjctlError
-from projctl.model import Listen, parse_listen
-from projctl.names import project_of
+from projctl.listen import Listen, parse_listen
+from projctl.names import instance_of, project_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -31,7 +31,11 @@ def assign(
     known = (
         registry.loads(text, str(scope.state / apply.REGISTRY)) if text is not None else registry.Registry()
     )
-    private = {name: PRIVATE for name, project in fleet.projects.items() if adapters.choose(project).proxied}
+    private = {
+        name: PRIVATE
+        for name, project in fleet.projects.items()
+        if adapters.choose(project).proxied and project.network == "host"
+    }
     open_units = _open_units(scope)
     own = _own(there, known, open_units)
     own_paths = {address.path for address in own if address.path}
@@ -82,25 +86,31 @@ def _own(
         address for unit, addresses in open_units.items() if unit in there.files for address in addresses
     ]
     installed = {project_of(unit) for unit in there.files}
+    # A server that ignores $HOST listens on its private port at every address; it is the same server.
     private = [
-        Address("tcp", entry.host, entry.port)
+        Address("tcp", host, entry.port)
         for (project, socket), entry in known.entries.items()
-        if socket == ports.BACKEND and project in installed
+        if socket.partition("@")[0] == ports.BACKEND and project in installed
+        for host in (entry.host, None, "0.0.0.0", "::1")  # noqa: S104 - compared, not bound
     ]
     return sockets + private
 
 
 def _wants_of(there: Installed, known: registry.Registry, kept: Collection[str]) -> list[ports.Want]:
     """What projects outside this run have, as wishes that nobody can outbid."""
-    found = []
+    found = [
+        ports.Want(project, socket, Listen(host=entry.host, port=entry.port), ())
+        for (project, socket), entry in known.entries.items()
+        if project in kept
+    ]
+    recorded = {(want.project, want.listen.port) for want in found}
     for unit, text in there.files.items():
         project = project_of(unit)
         if project in kept and project and unit.endswith(".socket"):
             sections = unitfile.parse(text)
             name = unitfile.values(sections, "Socket", "FileDescriptorName")[-1]
-            stream = unitfile.values(sections, "Socket", "ListenStream")[-1].replace("%%", "%")
-            found.append(ports.Want(project, name, parse_listen(stream), ()))
-    for (project, socket), entry in known.entries.items():
-        if project in kept and socket == ports.BACKEND:
-            found.append(ports.Want(project, socket, Listen(host=entry.host, port=entry.port), ()))
+            listen = parse_listen(unitfile.values(sections, "Socket", "ListenStream")[-1].replace("%%", "%"))
+            number = (instance_of(unit) or "").partition("@")[1:]
+            if (project, listen.port) not in recorded:
+                found.append(ports.Want(project, name + "".join(number), listen, ()))
     return found

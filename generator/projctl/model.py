@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from projctl.diagnostics import Mark
+from projctl.listen import ONE_LISTEN, SOCKET, Frozen, Listen, parse_listens
 from projctl.names import NAME_PATTERN
 from projctl.shellwords import Variable, Word, literal, split
 from projctl.values import (
@@ -25,23 +25,14 @@ from projctl.values import (
     single_line,
 )
 
+_HEALTH = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 DEFAULT_PORTS = ((5001, 5100), (6001, 6100), (7001, 7100))
 #: Private ports of servers behind a proxy; below the default ephemeral range of 32768-60999.
 DEFAULT_BACKEND_PORTS = ((30001, 32000),)
 
 _SPAN = WithJsonSchema({"type": ["string", "number"], "examples": ["90s", "15m", "1h 30min", "never"]})
-_ONE_LISTEN = {
-    "type": ["string", "integer"],
-    "examples": [3400, "auto", "auto:5001-5100", "127.0.0.1:3400", "unix"],
-}
 _RANGE = {"type": "string", "pattern": "^[0-9]+-[0-9]+$", "examples": ["5001-5100"]}
 _RANGES = {"anyOf": [_RANGE, {"type": "array", "minItems": 1, "items": _RANGE}]}
-
-
-class Frozen(BaseModel):
-    """Base of all model classes: immutable, no unknown keys, no silent conversions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Run(Frozen):
@@ -67,90 +58,6 @@ def parse_run(value: object) -> Run:
     if isinstance(value, str) and re.match(r"[A-Za-z_][A-Za-z0-9_]*=", str(words[0][0])):
         raise BadValueError("must begin with a program, not with a variable", 'put variables under "env"')
     return Run(words=words)
-
-
-class Listen(Frozen):
-    """Where a socket listens, as asked for: a fixed address, or a port to be given out of ranges.
-
-    `port` is None for a Unix socket and for a port still to be given; `ranges` is empty for a fixed port and
-    for the ranges of `ports:`. `host` is None for every address of the machine, IPv4 and IPv6.
-    """
-
-    kind: Literal["tcp", "unix"] = "tcp"
-    host: str | None = None
-    port: int | None = None
-    auto: bool = False
-    ranges: tuple[tuple[int, int], ...] = ()
-    path: str | None = None
-
-
-def parse_listen(value: object) -> Listen:
-    """One `listen` value: port, `auto`, `auto:a-b`, `host:port`, `[v6]:port`, `unix` or an absolute path."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return Listen(port=_port(value))
-    if not isinstance(value, str):
-        raise BadValueError(_LISTEN_FORMS, _LISTEN_HINT)
-    if re.fullmatch("[0-9]{1,9}", value):
-        return Listen(port=_port(int(value)))
-    if value == "auto":
-        return Listen(auto=True)
-    if value.startswith("auto:"):
-        return Listen(auto=True, ranges=(parse_range(value.removeprefix("auto:")),))
-    if value == "unix":
-        return Listen(kind="unix")
-    if value.startswith("/"):
-        return Listen(kind="unix", path=_socket_path(value))
-    return _host_and_port(value)
-
-
-_LISTEN_FORMS = 'must be a port from 1 to 65535, "auto", "auto:a-b", "host:port", "unix" or an absolute path'
-_LISTEN_HINT = 'to take a free port, write "auto" or "auto:5001-5100"'
-
-
-def _port(number: int) -> int:
-    if not 1 <= number <= 65535:
-        raise BadValueError(_LISTEN_FORMS, _LISTEN_HINT)
-    return number
-
-
-def _socket_path(text: str) -> str:
-    single_line(text)
-    if len(text.encode()) > 107:
-        raise ValueError(
-            f"must be at most 107 bytes long for a Unix socket, this path has {len(text.encode())}"
-        )
-    if text != text.strip() or "//" in text or "/../" in text or text.endswith(("/", "/..")):
-        raise ValueError("must be a plain absolute path")
-    return text
-
-
-def _host_and_port(text: str) -> Listen:
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)|(localhost)):([0-9]{1,5})", text)
-    if not match:
-        raise BadValueError(_LISTEN_FORMS, _LISTEN_HINT)
-    host = "127.0.0.1" if match[3] else match[1] or match[2]
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        raise ValueError(f'cannot read "{host}" as an IP address') from None
-    return Listen(host=str(address), port=_port(int(match[4])))
-
-
-def parse_listens(value: object) -> dict[str, Listen]:
-    """The sockets of a project by name; a single value is the socket called `http`."""
-    if not isinstance(value, dict):
-        return {"http": parse_listen(value)}
-    if not value:
-        raise ValueError("must name at least one socket")
-    parse_each(((name, name) for name in value), _socket_name)
-    return dict(parse_each(value.items(), parse_listen))
-
-
-def _socket_name(name: object) -> str:
-    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9-]{0,30}", name) or name == "backend":
-        hint = 'use at most 31 lower-case letters, digits and "-"; "backend" is taken'
-        raise BadValueError("cannot be the name of a socket", hint, on_key=True)
-    return name
 
 
 class Idle(Frozen):
@@ -208,6 +115,30 @@ def _variable_name(name: object) -> str:
     return name
 
 
+class Health(Frozen):
+    """What shows that a server answers: an HTTP `path`, a command of these `words`, else that it takes TCP."""
+
+    path: str | None = None
+    words: tuple[Word, ...] = ()
+
+
+def parse_health(value: object) -> Health:
+    """`/path`, `tcp`, or a command: of several words (split as a shell would, without a shell), or a list."""
+    if value == "tcp":
+        return Health()
+    if isinstance(value, str) and value.startswith("/"):
+        if not re.fullmatch(r"/[!-~]*", value):
+            raise ValueError("must be a path of visible ASCII characters")
+        return Health(path=value)
+    if isinstance(value, str) and not re.search(r"\s", value):
+        hint = f'write "/{value}", or a command as a list'
+        raise BadValueError('must be a path that begins with a slash, "tcp" or a command', hint)
+    words = parse_run(value).words
+    if "/" in str(words[0][0]) and not str(words[0][0]).startswith("/"):
+        raise BadValueError("must name its program by an absolute path or by its name alone")
+    return Health(words=words)
+
+
 class Settings(Frozen):
     """What `defaults:` may hold and every project inherits; its own key wins, mappings merge key by key."""
 
@@ -237,6 +168,13 @@ class Settings(Frozen):
     max_runtime: Annotated[float | None, BeforeValidator(parse_seconds_or_never), _SPAN] = Field(
         None, description="hard cap on one run, busy or not"
     )
+    instances: Annotated[int, Field(ge=1, le=512)] = Field(1, description="how many servers of it there are")
+    health: Annotated[Health | None, BeforeValidator(parse_health), WithJsonSchema(_HEALTH)] = Field(
+        None, description='what shows that it answers: "/path", "tcp", or a command that exits with 0'
+    )
+    network: Literal["host", "private"] = Field(
+        "host", description="private: a network of its own, without a way out; only its sockets reach it"
+    )
     limits: Limits = Field(Limits(), description="upper bounds on memory, CPU, tasks and threads")
     sandbox: Literal["off", "basic", "strict"] = Field(
         "basic", description="how much of the machine the project may see and change"
@@ -260,7 +198,7 @@ class Project(Settings):
     listen: Annotated[
         dict[str, Listen],
         BeforeValidator(parse_listens),
-        WithJsonSchema({"anyOf": [_ONE_LISTEN, {"type": "object", "additionalProperties": _ONE_LISTEN}]}),
+        WithJsonSchema({"anyOf": [ONE_LISTEN, {"type": "object", "additionalProperties": SOCKET}]}),
     ] = Field(default_factory=lambda: {"http": Listen(auto=True)}, description="where it listens")
     server: Annotated[str | None, BeforeValidator(single_line)] = Field(
         None, description="the adapter, when `run` does not tell"

@@ -12,7 +12,7 @@ TARGET = "projctl.target"
 SLICE = "projctl.slice"
 SHARDS = 64
 
-_UNIT = re.compile(rf"projctl-({NAME_PATTERN})(?:\.[a-z][a-z0-9-]*)?\.(?:socket|service)")
+_UNIT = re.compile(rf"projctl-({NAME_PATTERN})(?:\.[a-z][a-z0-9-]*)?(?:@([0-9]+))?\.(?:socket|service)")
 
 
 def shard(project: str) -> str:
@@ -20,22 +20,40 @@ def shard(project: str) -> str:
     return f"projctl-{zlib.crc32(project.encode()) % SHARDS:02d}.slice"
 
 
-def socket_unit(project: str, socket: str, *, first: bool) -> str:
+def instances(project: str, count: int) -> list[str]:
+    """The names of a project's servers: its own when there is one, else `NAME@0`, `NAME@1`, …"""
+    return [project] if count == 1 else [f"{project}@{number}" for number in range(count)]
+
+
+def socket_unit(instance: str, socket: str, *, first: bool) -> str:
     """The name of a socket's unit; a project's first socket carries the project's own name."""
-    return f"projctl-{project}.socket" if first else f"projctl-{project}.{socket}.socket"
+    return _unit(instance, "" if first else f".{socket}", "socket")
 
 
-def service_unit(project: str) -> str:
-    """The unit that a project's sockets start."""
-    return f"projctl-{project}.service"
+def service_unit(instance: str) -> str:
+    """The unit that the sockets of a server start."""
+    return _unit(instance, "", "service")
 
 
-def backend_unit(project: str) -> str:
+def backend_unit(instance: str) -> str:
     """The server behind the proxy, for projects that have one."""
-    return f"projctl-{project}.backend.service"
+    return _unit(instance, ".backend", "service")
+
+
+def _unit(instance: str, part: str, kind: str) -> str:
+    project, at, number = instance.partition("@")
+    return f"projctl-{project}{part}{at}{number}.{kind}"
 
 
 def project_of(unit: str) -> str | None:
     """The project a unit belongs to; None for what is not a project's."""
     match = _UNIT.fullmatch(unit)
     return match[1] if match and match[1] not in RESERVED_NAMES else None
+
+
+def instance_of(unit: str) -> str | None:
+    """The server that a unit belongs to, `NAME` or `NAME@N`; None for what is not a project's."""
+    match = _UNIT.fullmatch(unit)
+    if not match or match[1] in RESERVED_NAMES:
+        return None
+    return match[1] if match[2] is None else f"{match[1]}@{match[2]}"

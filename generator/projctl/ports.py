@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import datetime
 
-    from projctl.model import Fleet, Listen
+    from projctl.listen import Listen
+    from projctl.model import Fleet
     from projctl.registry import Entry, Key, Registry
 
 __all__ = ["BACKEND", "Address", "Endpoint", "Holdings", "Policy", "Taken", "Want", "assign", "wants"]
@@ -54,12 +55,30 @@ def wants(fleet: Fleet, backends: Mapping[str, Listen] = MappingProxyType({})) -
     for name, project in fleet.projects.items():
         for socket, listen in project.listen.items():
             keys = ("listen", socket) if (name, "listen", socket) in fleet.marks else ("listen",)
-            place = ".".join(("$.projects", name, *keys))
-            found.append(Want(name, socket, listen, project.ports, fleet.mark(name, *keys), place))
+            place, mark = ".".join(("$.projects", name, *keys)), fleet.mark(name, *keys)
+            for number, key in enumerate(keys_of(socket, project.instances if _is_own(listen) else 1)):
+                found.append(Want(name, key, listen.of_instance(number), project.ports, mark, place))
         if name in backends:
             place, mark = f"$.projects.{name}.backend_ports", fleet.mark(name, "backend_ports")
-            found.append(Want(name, BACKEND, backends[name], project.backend_ports, mark, place))
+            for key in keys_of(BACKEND, project.instances):
+                found.append(Want(name, key, backends[name], project.backend_ports, mark, place))
     return found
+
+
+def _is_own(listen: Listen) -> bool:
+    """Whether each instance has an address of its own: no two can share a Unix socket."""
+    return listen.each or listen.kind == "unix"
+
+
+def keys_of(socket: str, count: int) -> list[str]:
+    """The names under which the addresses of one socket of all instances are kept."""
+    return [socket] if count == 1 else [f"{socket}@{number}" for number in range(count)]
+
+
+def key_for(given: Mapping[Key, Address], project: str, socket: str, number: int) -> Key:
+    """The key of an instance's address: its own, or the one that all instances share."""
+    own = (project, f"{socket}@{number}")
+    return own if own in given else (project, socket)
 
 
 def assign(
@@ -98,8 +117,9 @@ def _reading_order(want: Want) -> tuple[bool, Mark, Key]:
 
 def _default_path(want: Want, runtime_dir: str) -> str:
     # A project's name has no dot, so no two sockets can come to the same file.
-    stem = want.project if want.socket == "http" else f"{want.project}.{want.socket}"
-    return f"{runtime_dir}/{stem}.sock"
+    socket, at, number = want.socket.partition("@")
+    stem = want.project if socket == "http" else f"{want.project}.{socket}"
+    return f"{runtime_dir}/{stem}{at}{number}.sock"
 
 
 class _Assignment:

@@ -22,7 +22,7 @@ HISTORY_SIZE = 1000
 Key = tuple[str, str]
 
 _FIELDS = ("project", "socket", "host", "port", "since")
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}(@[0-9]{1,3})?")
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,24 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from projctl import __version__, adapters, unitfile
+from projctl.addresses import Address
 from projctl.diagnostics import Problem, ProjctlError
-from projctl.names import SLICE, TARGET, backend_unit, service_unit, shard, socket_unit
+from projctl.names import SLICE, TARGET, backend_unit, instances, service_unit, shard, socket_unit
+from projctl.ports import BACKEND, key_for
 from projctl.shellwords import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from projctl.addresses import Address
+    from projctl.diagnostics import Mark
     from projctl.machine import Facts
     from projctl.model import Fleet, Project
+    from projctl.shellwords import Word
 
 _STATIC = (TARGET, SLICE)
+#: Where a server in a network of its own listens when its socket has no port.
+_PRIVATE_PORT = 8000
+_INSTANCE_VARIABLES = ("NODE_APP_INSTANCE", "PM2_INSTANCE_ID", "PROJCTL_INSTANCE")
 _HOMES = ("/home", "/root", "/run/user")
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108
 _THREAD_VARIABLES = (
@@ -48,14 +54,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Socket:
-    """One socket unit of a project, ready to be written."""
+    """One socket unit of a project, ready to be written; `shared`: several instances are behind its port."""
 
     name: str
     unit: str
-    kind: str
-    host: str | None
-    port: int | None
-    listen_stream: str
+    address: Address
+    shared: bool
+    counts: bool
+    wakes: bool
 
 
 @dataclass(frozen=True)
@@ -89,15 +95,9 @@ def units(
     rendered: dict[str, str] = {}
     for project in fleet.projects.values():
         origin = origins.get(project.name, "a manifest")
-        renderer = _Renderer(environment, project, addresses, facts[project.name], target, origin)
-        try:
-            rendered |= renderer.units()
-        except ValueError as error:
-            raise ProjctlError(
-                Problem(str(error), fleet.mark(project.name), f"$.projects.{project.name}")
-            ) from None
-        except jinja2.TemplateError as error:
-            raise ProjctlError(f"cannot use the template {_place(error)}: {error}") from None
+        for number in range(project.instances):
+            server = _Server(project, number, addresses, facts[project.name], target, origin)
+            rendered |= _server_units(environment, server, fleet.mark(project.name))
     if rendered:
         rendered |= {name: _static(name) for name in _STATIC}
     return rendered
@@ -143,99 +143,130 @@ def _number(value: float) -> str:
     return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
-class _Renderer:
+def _server_units(environment: jinja2.Environment, server: _Server, mark: Mark | None) -> dict[str, str]:
+    try:
+        return {
+            unit: environment.get_template(template).render(server.values() | more)
+            for unit, template, more in server.templates()
+        }
+    except ValueError as error:
+        raise ProjctlError(Problem(str(error), mark, f"$.projects.{server.project.name}")) from None
+    except jinja2.TemplateError as error:
+        raise ProjctlError(f"cannot use the template {_place(error)}: {error}") from None
+
+
+class _Server:
+    """One server of a project (there are several when it has instances), and what its units are made of."""
+
     def __init__(
         self,
-        environment: jinja2.Environment,
         project: Project,
+        number: int,
         addresses: Mapping[tuple[str, str], Address],
         facts: Facts,
         target: Target,
         origin: str,
     ) -> None:
-        self._environment = environment
-        self._project = project
+        self.project = project
+        self._number = number
         self._facts = facts
         self._target = target
-        self._adapter = adapters.choose(project)
-        self._sockets = [
-            _socket(project.name, name, addresses[project.name, name], first=i == 0)
-            for i, name in enumerate(project.listen)
-        ]
-        self._backend = addresses.get((project.name, "backend"))
         self._origin = origin
+        self._adapter = adapters.choose(project)
+        self._name = instances(project.name, project.instances)[number]
+        self._sockets = [self._socket(addresses, name, first=i == 0) for i, name in enumerate(project.listen)]
+        self._backend = self._private(addresses) if self._adapter.proxied else None
 
-    def units(self) -> dict[str, str]:
-        name = self._project.name
-        rendered = {socket.unit: self._render("project.socket.j2", socket=socket) for socket in self._sockets}
-        if not self._adapter.proxied:
-            return rendered | {service_unit(name): self._render("project.service.j2")}
-        rendered[service_unit(name)] = self._render("proxy.service.j2")
-        return rendered | {backend_unit(name): self._render("backend.service.j2")}
+    def _socket(self, addresses: Mapping[tuple[str, str], Address], name: str, *, first: bool) -> Socket:
+        key = key_for(addresses, self.project.name, name, self._number)
+        address, listen = addresses[key], self.project.listen[name]
+        shared = self.project.instances > 1 and "@" not in key[1]
+        unit = socket_unit(self._name, name, first=first)
+        return Socket(name, unit, address, shared, listen.counts_as_activity, listen.wakes)
 
-    def _render(self, template: str, **more: Any) -> str:  # noqa: ANN401 - template values
-        words = (literal(self._facts.program), *self._project.run.words[1:])
-        values = {
+    def _private(self, addresses: Mapping[tuple[str, str], Address]) -> Address:
+        """Where the server behind the proxy listens: in a network of its own on the very port."""
+        if self.project.network == "private":
+            return Address("tcp", "127.0.0.1", self._sockets[0].address.port or _PRIVATE_PORT)
+        return addresses[key_for(addresses, self.project.name, BACKEND, self._number)]
+
+    def templates(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Each unit with its template and the values that only it has."""
+        for socket in self._sockets:
+            yield socket.unit, "project.socket.j2", {"socket": socket}
+        if self._backend is None:
+            yield service_unit(self._name), "project.service.j2", {}
+        else:
+            yield service_unit(self._name), "proxy.service.j2", {}
+            yield backend_unit(self._name), "backend.service.j2", {}
+
+    def values(self) -> dict[str, Any]:
+        """What the templates are rendered with."""
+        words = (literal(self._facts.program), *self.project.run.words[1:])
+        return {
             "adapter": self._adapter,
-            "backend": backend_unit(self._project.name),
-            "binds": binds(self._project, self._facts, self._target, self._adapter.proxied),
+            "backend": backend_unit(self._name),
+            "backend_address": self._backend.display if self._backend else "",
+            "binds": binds(self.project, self._facts, self._target, ready=bool(self._probe())),
             "command": self._adapter.command(words, len(self._sockets)),
             "environment": self._variables(),
-            "ready": self._probe() if self._backend else (),
-            "backend_address": self._backend.display if self._backend else "",
+            "instance": self._name,
             "marker": unitfile.marker(__version__, self._origin),
+            "number": self._number,
             "origin": self._origin.rstrip("\\").strip(),
-            "project": self._project,
-            "slice": shard(self._project.name),
+            "project": self.project,
+            "ready": self._probe(),
+            "service": service_unit(self._name),
+            "slice": shard(self.project.name),
             "sockets": [socket.unit for socket in self._sockets],
+            "counting": [socket.unit for socket in self._sockets if socket.counts],
             "target": self._target,
         }
-        return self._environment.get_template(template).render(values | more)
 
     def _variables(self) -> dict[str, str]:
-        port = self._backend.port if self._backend else self._sockets[0].port
-        host = self._backend.host if self._backend else self._sockets[0].host
-        variables = {"PROJCTL_PROJECT": self._project.name}
-        if port:
-            variables |= {"PORT": str(port), "HOST": host or "::"}
-        if self._project.limits.threads:
-            variables |= dict.fromkeys(_THREAD_VARIABLES, str(self._project.limits.threads))
+        address = self._backend or self._sockets[0].address
+        variables = {
+            "PROJCTL_PROJECT": self.project.name,
+            "PROJCTL_STOP_TIMEOUT": _number(self.project.stop_timeout),
+        }
+        if address.port:
+            variables |= {"PORT": str(address.port), "HOST": address.host or "::"}
+        if self.project.instances > 1:
+            variables |= dict.fromkeys(_INSTANCE_VARIABLES, str(self._number))
+        if self.project.limits.threads:
+            variables |= dict.fromkeys(_THREAD_VARIABLES, str(self.project.limits.threads))
         own = {} if self._adapter.proxied else self._adapter.environment(len(self._sockets))
-        return {**variables, **own, **self._project.env}
+        return {**variables, **own, **self.project.env}
 
-    def _probe(self) -> tuple[tuple[str], ...]:
-        assert self._backend is not None  # noqa: S101 - narrows the type
-        seconds = _number(self._project.start_timeout)
-        words = (
-            self._target.python,
-            "-I",
-            "-S",
-            self._target.ready,
-            self._backend.host,
-            self._backend.port,
-            seconds,
-        )
-        return tuple((str(word),) for word in words)
+    def _probe(self) -> tuple[Word, ...]:
+        """The command that waits until the server answers; empty when nobody wants to know."""
+        health = self.project.health
+        if health is None and self._backend is None:
+            return ()
+        start = [self._target.python, "-I", "-S", self._target.ready, _number(self.project.start_timeout)]
+        if health is not None and health.words:
+            return (*map(literal, [*start, "command"]), *health.words)
+        address = _reachable(self._backend or self._sockets[0].address)
+        what = ["tcp", address] if health is None or health.path is None else ["http", address, health.path]
+        return tuple(map(literal, [*start, *what]))
 
 
-def _socket(project: str, name: str, address: Address, *, first: bool) -> Socket:
-    return Socket(
-        name=name,
-        unit=socket_unit(project, name, first=first),
-        kind=address.kind,
-        host=address.host,
-        port=address.port,
-        listen_stream=address.listen_stream,
-    )
+def _reachable(address: Address) -> str:
+    """An address to connect to, for a socket that may listen on all of them."""
+    if address.kind == "unix":
+        return str(address.path)
+    if address.host in (None, "::", "0.0.0.0"):  # noqa: S104 - compared, not bound
+        return f"127.0.0.1:{address.port}" if address.host != "::" else f"[::1]:{address.port}"
+    return address.listen_stream
 
 
-def binds(project: Project, facts: Facts, target: Target, proxied: bool) -> Binds:
+def binds(project: Project, facts: Facts, target: Target, *, ready: bool) -> Binds:
     """The paths a project's sandbox must let through: its own directory, its interpreter's, and no other."""
     dynamic = project.user == "dynamic"
     if target.user_mode or not (dynamic or project.sandbox == "strict"):
         return Binds()
     needed = {*facts.interpreter_roots, facts.program}
-    if proxied:
+    if ready:
         needed |= {target.python, target.ready}
     readable = sorted(
         path for path in needed if _below(path, _HOMES + _TEMPORARY) and not _below(path, (project.path,))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from pydantic import BaseModel, ValidationError
+
 _UNITS_OF_TIME = {
     "ms": 0.001, "s": 1, "sec": 1, "second": 1, "seconds": 1, "m": 60, "min": 60, "minute": 60, "minutes": 60,
     "h": 3600, "hr": 3600, "hour": 3600, "hours": 3600, "d": 86400, "day": 86400, "days": 86400,
@@ -38,6 +40,23 @@ class BadPartsError(ValueError):
     def __init__(self, parts: Iterable[tuple[str | int, ValueError]]) -> None:
         self.parts = tuple(parts)
         super().__init__("; ".join(f"{step} {part}" for step, part in self.parts))
+
+
+class BadFormError(ValueError):
+    """A mapping that is no good `model`, and what pydantic says about it."""
+
+    def __init__(self, error: ValidationError, model: type[BaseModel]) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.model = model
+
+
+def parse_switch(value: object) -> bool:
+    """`true` or `false`, `yes` or `no`, `on` or `off`."""
+    known = {True: True, False: False, "yes": True, "no": False, "on": True, "off": False}
+    if not isinstance(value, bool | str) or value not in known:
+        raise ValueError('must be "yes" or "no"')
+    return known[value]
 
 
 def parse_each(

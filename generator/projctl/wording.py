@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args, get_origin
 
 from annotated_types import Ge, Le
 from pydantic import BaseModel, ValidationError
 
-from projctl.values import BadPartsError
+from projctl.values import BadFormError, BadPartsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -80,6 +80,9 @@ def _refused(steps: Steps, cause: ValueError) -> Iterator[Finding]:
     if isinstance(cause, BadPartsError):
         for step, part in cause.parts:
             yield from _refused((*steps, step), part)
+    elif isinstance(cause, BadFormError):
+        for finding in findings(cause.error, cause.model):
+            yield replace(finding, steps=(*steps, *finding.steps))
     else:
         hint, on_key = getattr(cause, "hint", None), getattr(cause, "on_key", False)
         yield Finding(steps, str(cause), hint, on_key)

@@ -12,7 +12,7 @@ from projctl.adapters.adapter import Adapter
 if TYPE_CHECKING:
     from projctl.model import Project
 
-__all__ = ["Adapter", "choose", "every"]
+__all__ = ["Adapter", "choose", "choose_or_none", "every"]
 
 
 @cache
@@ -23,6 +23,11 @@ def every() -> dict[str, Adapter]:
     )
     found = (module.ADAPTER for module in modules if hasattr(module, "ADAPTER"))
     return {adapter.name: adapter for adapter in sorted(found, key=lambda adapter: adapter.name)}
+
+
+def choose_or_none(project: Project) -> Adapter | None:
+    """As choose, but None for a `server:` that nothing is known of."""
+    return None if project.server is not None and project.server not in every() else choose(project)
 
 
 def choose(project: Project) -> Adapter:

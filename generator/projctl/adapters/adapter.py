@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from projctl.shellwords import Word, literal, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 #: The number of the first descriptor that systemd passes (sd_listen_fds(3)).
