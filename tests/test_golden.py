@@ -18,11 +18,20 @@ ADDRESSES = {
     ("data", "backend"): Address("tcp", "127.0.0.1", 30001),
     ("feed", "public"): Address("tcp", None, 3402),
     ("feed", "admin"): Address("unix", path="/run/projctl/feed.admin.sock"),
+    ("pool", "public"): Address("tcp", None, 3410),
+    ("pool", "admin@0"): Address("tcp", None, 3411),
+    ("pool", "admin@1"): Address("tcp", None, 3412),
+    ("vite", "http"): Address("tcp", None, 3420),
+    ("vite", "stats"): Address("unix", path="/run/projctl/vite.stats.sock"),
+    ("web", "http"): Address("tcp", "127.0.0.1", 3421),
 }
 FACTS = {
     "blog": Facts("/usr/bin/gunicorn", (), 0, 0, "/root", "root"),
     "chat": Facts("/home/chat/venv/bin/uvicorn", ("/home/chat/venv",), 1001, 1001, "/home/chat", "chat"),
     "data": Facts("/usr/bin/datasette", (), 0, 0, "/root", "root"),
+    "pool": Facts("/usr/bin/gunicorn", (), 1002, 1002, "/home/pool", "pool"),
+    "vite": Facts("/srv/vite/node_modules/.bin/vite", (), 0, 0, "/root", "root"),
+    "web": Facts("/usr/bin/npm", (), 0, 0, "/root", "root"),
     "feed": Facts(
         "/root/feed/.venv/bin/gunicorn", ("/root/.pyenv/versions/3.12.1",), None, None, None, "root", True
     ),

@@ -6,7 +6,7 @@ import pytest
 
 from projctl.plan import Plan, State, compare, depth
 
-SOCKET = "[Unit]\nPartOf=projctl.target\n[Socket]\nListenStream=\nListenStream={}\n"
+SOCKET = "[Unit]\nPartOf=projctl.target\n[Socket]\nListenStream=\nListenStream={}\n[Install]\nWantedBy=projctl.target\n"
 SERVICE = "# Rendered from a:{}\n[Service]\nExecStart=/bin/{}\n[X-Projctl]\nManifest=a:{}\nIdleStopSec={}\n"
 FILES = {
     "projctl-shop.socket": SOCKET.format(3400),

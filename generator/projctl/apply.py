@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from projctl import agentunits, installed, systemctl, unitfile
 from projctl.diagnostics import Problem, ProjctlError
-from projctl.names import TARGET
+from projctl.names import TARGET, waves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -192,7 +192,8 @@ def _carry_out(
         systemctl.start(scope, ([TARGET] if TARGET in plan.link else []) + list(plan.start))
     if plan.restart:
         tell(f"restarting {_count(plan.restart)}")
-        systemctl.try_restart(scope, plan.restart)
+        for wave in waves(plan.restart):
+            systemctl.try_restart(scope, wave)
 
 
 def _count(units: tuple[str, ...]) -> str:

@@ -1,36 +1,73 @@
-"""Starts, stops and restarts the servers of projects through systemd."""
+"""Starts, stops, restarts and reloads the servers of projects through systemd."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from projctl import systemctl
-from projctl.names import backend_unit, service_unit
+from projctl.diagnostics import ProjctlError
+from projctl.names import backend_unit, instance_of, project_of, service_unit, waves
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from projctl.scope import Scope
+
+    Action = Callable[[Scope, Sequence[str]], None]
 
 
 def start(scope: Scope, names: Sequence[str]) -> None:
     """Start the servers and wait until they are ready."""
-    systemctl.start(scope, [service_unit(name) for name in names])
+    _explained(systemctl.start, scope, [service_unit(server) for server in servers(scope, names)])
 
 
 def stop(scope: Scope, names: Sequence[str]) -> None:
     """Stop the servers and wait until they are gone; sockets keep listening."""
-    systemctl.stop(scope, [service_unit(name) for name in names] + _backends(scope, names))
+    found = servers(scope, names)
+    systemctl.stop(scope, [service_unit(server) for server in found] + _backends(scope, found))
 
 
 def restart(scope: Scope, names: Sequence[str]) -> None:
-    """Restart the servers; a server that sleeps is started."""
-    backends = _backends(scope, names)
-    # Restarting a backend restarts the proxy bound to it; a sleeping one is started through its proxy.
-    systemctl.stop(scope, backends)
-    systemctl.restart(scope, [service_unit(name) for name in names])
+    """Restart the servers, instances one after the other; a server that sleeps is started."""
+    for wave in waves(service_unit(server) for server in servers(scope, names)):
+        # A proxy is bound to its backend and goes with it; started again, it takes its backend along.
+        systemctl.stop(scope, _backends(scope, [name for unit in wave if (name := instance_of(unit))]))
+        _explained(systemctl.restart, scope, wave)
 
 
-def _backends(scope: Scope, names: Sequence[str]) -> list[str]:
-    shown = systemctl.show(scope, [backend_unit(name) for name in names], ("Id", "LoadState"))
-    return [unit["Id"] for unit in shown if unit.get("LoadState") == "loaded"]
+def reload(scope: Scope, names: Sequence[str]) -> None:
+    """Let running servers take over a changed configuration: by their own reload, else by a restart."""
+    found = servers(scope, names)
+    backends = dict(zip(found, [backend_unit(server) for server in found], strict=True))
+    proxied = set(_backends(scope, found))
+    units = [backends[server] if backends[server] in proxied else service_unit(server) for server in found]
+    for wave in waves(units):
+        _explained(systemctl.reload, scope, wave)
+
+
+def servers(scope: Scope, names: Sequence[str]) -> list[str]:
+    """All servers of the named projects; `NAME@N` is one instance."""
+    loaded = systemctl.units(scope, "projctl-*")
+    known = sorted({server for unit in loaded if (server := instance_of(unit))})
+    found = [server for server in known if server in names or project_of(service_unit(server)) in names]
+    missing = [
+        name for name in names if name not in found and not any(s.startswith(f"{name}@") for s in found)
+    ]
+    return found + missing
+
+
+def _explained(action: Action, scope: Scope, units: Sequence[str]) -> None:
+    """Do it; when it fails, say where the reason stands."""
+    try:
+        action(scope, units)
+    except ProjctlError as error:
+        names = sorted({project_of(unit) or unit for unit in units})
+        hint = f"what happened: {', '.join(f'projctl logs {name}' for name in names)}"
+        raise ProjctlError(
+            f"cannot start {', '.join(names)}: {error.problems[0].message}", hint=hint
+        ) from None
+
+
+def _backends(scope: Scope, found: Iterable[str]) -> list[str]:
+    loaded = systemctl.units(scope, "projctl-*")
+    return [unit for server in found if (unit := backend_unit(server)) in loaded]

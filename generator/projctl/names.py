@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 import zlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 NAME_PATTERN = r"[a-z][a-z0-9-]{0,62}"
 #: `projctl-agent.service` and its sockets are ours; a project of that name would replace them.
@@ -12,7 +16,9 @@ TARGET = "projctl.target"
 SLICE = "projctl.slice"
 SHARDS = 64
 
-_UNIT = re.compile(rf"projctl-({NAME_PATTERN})(?:\.[a-z][a-z0-9-]*)?(?:@([0-9]+))?\.(?:socket|service)")
+_UNIT = re.compile(
+    rf"projctl-({NAME_PATTERN})(?:\.(?P<part>[a-z][a-z0-9-]*))?(?:@(?P<number>[0-9]+))?\.(?:socket|service)"
+)
 
 
 def shard(project: str) -> str:
@@ -56,4 +62,19 @@ def instance_of(unit: str) -> str | None:
     match = _UNIT.fullmatch(unit)
     if not match or match[1] in RESERVED_NAMES:
         return None
-    return match[1] if match[2] is None else f"{match[1]}@{match[2]}"
+    return match[1] if match["number"] is None else f"{match[1]}@{match['number']}"
+
+
+def socket_of(unit: str) -> str:
+    """The name of the socket that a socket's unit tells; a project's only socket is called `http`."""
+    match = _UNIT.fullmatch(unit)
+    return match["part"] or "http" if match else "http"
+
+
+def waves(units: Iterable[str]) -> list[list[str]]:
+    """The units in groups that may restart together: of each project one instance at a time."""
+    found: dict[int, list[str]] = {}
+    for unit in units:
+        number = (instance_of(unit) or "").partition("@")[2]
+        found.setdefault(int(number or 0), []).append(unit)
+    return [found[number] for number in sorted(found)]

@@ -92,7 +92,7 @@ def compare(
         n: depth(installed[n], wanted[n]) for n in wanted if n in installed and installed[n] != wanted[n]
     }
     closing = {unit for unit, how in depths.items() if how == "socket"}
-    sockets = [unit for unit in wanted if unit.endswith(".socket")]
+    sockets = [unit for unit, text in wanted.items() if unit.endswith(".socket") and _is_enabled(text)]
     not_open = {unit for unit in sockets if states.get(unit, State()).active != "active"}
     stale = {
         unit for unit, state in states.items() if state.needs_reload and (unit in wanted or unit in gone)
@@ -110,10 +110,15 @@ def compare(
         unlink=tuple(sorted(links & set(gone))),
         reload=bool(stale) or any(unit in states for unit in gone) or _needs_reload(depths, states),
         forget=tuple(unit for unit in gone if states.get(unit, State()).active == "failed"),
-        start=tuple(sorted(not_open | closing)),
+        start=tuple(sorted(not_open | closing.intersection(sockets))),
         restart=tuple(restart),
-        steps=tuple(_steps(new, depths, gone, not_open - closing, wanted, restart)),
+        steps=tuple(_steps(new, depths, gone, not_open - closing, stale, wanted, restart)),
     )
+
+
+def _is_enabled(text: str) -> bool:
+    """Whether the socket is open while its project sleeps; others open and close with the service."""
+    return bool(unitfile.values(unitfile.parse(text), "Install", "WantedBy"))
 
 
 def _runs(unit: str, states: Mapping[str, State]) -> bool:
@@ -136,6 +141,7 @@ def _steps(
     depths: Mapping[str, Depth],
     gone: list[str],
     not_open: set[str],
+    stale: set[str],
     wanted: Mapping[str, str],
     restart: list[str],
 ) -> list[Step]:
@@ -148,8 +154,9 @@ def _steps(
     for unit, how in sorted(depths.items()):
         if how != "comment":
             what = "restarts" if unit in restart else words[how]
-            found.append(Step("~", unit, " ".join(filter(None, (what, _address(wanted[unit]))))))
+            found.append(Step("~", unit, ", ".join(filter(None, (what, _address(wanted[unit]))))))
     found += [Step("-", unit, "stops and is removed") for unit in gone]
+    found += [Step("~", unit, "changed on disk since systemd read it") for unit in sorted(stale - set(gone))]
     return found + [Step("~", unit, "opens") for unit in sorted(not_open - set(new))]
 
 

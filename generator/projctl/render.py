@@ -231,6 +231,9 @@ class _Server:
         }
         if address.port:
             variables |= {"PORT": str(address.port), "HOST": address.host or "::"}
+        if self.project.user == "dynamic":
+            # The one place it may write to; without it, HOME is the root directory.
+            variables["HOME"] = f"/var/lib/projctl-{self._name}"
         if self.project.instances > 1:
             variables |= dict.fromkeys(_INSTANCE_VARIABLES, str(self._number))
         if self.project.limits.threads:

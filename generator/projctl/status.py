@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from projctl import agentlink, installed, systemctl, unitfile
-from projctl.names import backend_unit, project_of, service_unit
+from projctl.names import backend_unit, instance_of, service_unit, socket_of
 
 if TYPE_CHECKING:
     from projctl.scope import Scope
 
 _PROPERTIES = (
     "Id", "FreezerState", "Result", "MainPID", "MemoryCurrent", "CPUUsageNSec", "ActiveEnterTimestampMonotonic",
-    "ExecMainStatus",
+    "ExecMainStatus", "StatusText",
 )  # fmt: skip
 _DOWN = ("inactive", "dead")
 
@@ -56,20 +56,26 @@ def collect(scope: Scope, names: Collection[str] = ()) -> list[ProjectStatus]:
     """The status of the named projects, or of all, by name."""
     there = installed.Installed() if scope.remote else installed.read(scope)
     listed = systemctl.units(scope, "projctl-*")
-    known = {name for unit in (*listed, *there.files) if (name := project_of(unit))}
-    wanted = sorted(known.intersection(names) if names else known)
-    busy = [u for u, state in listed.items() if _is_busy(u, state) and (not names or project_of(u) in names)]
+    known = {name for unit in (*listed, *there.files) if (name := instance_of(unit))}
+    wanted = {name for name in known if not names or name in names or name.partition("@")[0] in names}
+    busy = [unit for unit, state in listed.items() if _is_busy(unit, state) and instance_of(unit) in wanted]
     shown = {unit["Id"]: unit for unit in systemctl.show(scope, busy, _PROPERTIES)}
     sockets = _sockets(there, systemctl.open_sockets(scope))
     agent = agentlink.status(scope)
     now = None if scope.remote else time.clock_gettime(time.CLOCK_MONOTONIC)
     units: dict[str, dict[str, tuple[str, str]]] = {}
     for unit, state in listed.items():
-        units.setdefault(project_of(unit) or "", {})[unit] = state
+        units.setdefault(instance_of(unit) or "", {})[unit] = state
     return [
         _project(name, units.get(name, {}), shown, sockets.get(name, ()), agent.get(name, {}), now)
-        for name in wanted
+        for name in sorted(wanted, key=_by_number)
     ]
+
+
+def _by_number(server: str) -> tuple[str, int]:
+    """Sorts `shop@2` before `shop@10`."""
+    project, _, number = server.partition("@")
+    return project, int(number or 0)
 
 
 def _is_busy(unit: str, state: tuple[str, str]) -> bool:
@@ -80,18 +86,15 @@ def _sockets(there: installed.Installed, listening: Mapping[str, list[str]]) -> 
     """Every socket by project: where it listens, else where its unit file says it would."""
     found: dict[str, list[SocketStatus]] = {}
     for unit in sorted({unit for unit in (*there.files, *listening) if unit.endswith(".socket")}):
-        if project := project_of(unit):
+        if server := instance_of(unit):
             sections = unitfile.parse(there.files.get(unit, ""))
-            names = unitfile.values(sections, "Socket", "FileDescriptorName") or [unit.split(".")[-2]]
+            name = (unitfile.values(sections, "Socket", "FileDescriptorName") or [socket_of(unit)])[-1]
             planned = [
-                stream.replace("%%", "%") for stream in unitfile.values(sections, "Socket", "ListenStream")
+                text.replace("%%", "%") for text in unitfile.values(sections, "Socket", "ListenStream")
             ]
-            entries = found.setdefault(project, [])
             for address in listening.get(unit, planned):
                 port = None if address.startswith("/") else int(address.rpartition(":")[2])
-                entries.append(
-                    SocketStatus("http" if names[0] == f"projctl-{project}" else names[0], address, port)
-                )
+                found.setdefault(server, []).append(SocketStatus(name, address, port))
     return found
 
 
@@ -154,10 +157,11 @@ def _capped(server: Shown) -> bool:
 
 
 def _reason(server: Shown, state: str) -> str | None:
-    result = server.get("Result", "success")
-    return (
-        f"systemd: {result}, exit status {server.get('ExecMainStatus', '?')}" if state == "failed" else None
-    )
+    """Why it failed, as systemd and our readiness probe have it."""
+    if state != "failed":
+        return None
+    said = server.get("StatusText") or f"exit status {server.get('ExecMainStatus', '?')}"
+    return f"{server.get('Result', 'unknown')}: {said}"
 
 
 def _integer(text: str | None) -> int | None:

@@ -105,6 +105,11 @@ def try_restart(scope: Scope, units: Sequence[str]) -> None:
     _jobs(scope, "try-restart", units)
 
 
+def reload(scope: Scope, units: Sequence[str]) -> None:
+    """Reload those units that run, or restart them where they have no reload."""
+    _jobs(scope, "try-reload-or-restart", units)
+
+
 def reset_failed(scope: Scope, units: Sequence[str]) -> None:
     """Forget that units failed; units systemd no longer knows are no error."""
     for chunk in _chunks(units):
@@ -125,8 +130,11 @@ def take_over_users_and_catalog() -> None:
 def verify(scope: Scope, files: Sequence[Path]) -> str:
     """What `systemd-analyze verify` says about unit files; empty when all is well."""
     mode = "--user" if scope.user else "--system"
+    # It wants a runtime directory of the user even to look at files only.
+    fallback = {"XDG_RUNTIME_DIR": str(files[0].parent)} if scope.user else {}
+    environment = {**fallback, **os.environ, "SYSTEMD_LOG_LEVEL": "warning"}
     command = ["systemd-analyze", mode, "--man=no", "--generators=no", "verify", "--", *map(str, files)]
-    result = _run(command, _JOB, environment={**os.environ, "SYSTEMD_LOG_LEVEL": "warning"})
+    result = _run(command, _JOB, environment=environment)
     return result.stderr.strip() or ("" if result.returncode == 0 else f"exit status {result.returncode}")
 
 
@@ -153,8 +161,13 @@ def _checked(command: Sequence[str], seconds: int) -> str:
     result = _run(command, seconds)
     if result.returncode:
         said = result.stderr.strip() or result.stdout.strip() or f"exit status {result.returncode}"
-        raise ProjctlError(f"{' '.join(command[:4])} failed: {said}")
+        raise ProjctlError(f"{_spoken(command)} failed: {said}")
     return result.stdout
+
+
+def _spoken(command: Sequence[str]) -> str:
+    """The command as a message names it: program and verb."""
+    return " ".join([command[0], *(word for word in command[1:3] if not word.startswith("-"))])
 
 
 def _run(

@@ -22,6 +22,7 @@ _VERBS = {
     "diff": "projctl.cli.apply:diff",
     "list": "projctl.cli.show:list_",
     "logs": "projctl.cli.show:logs",
+    "reload": "projctl.cli.jobs:reload",
     "render": "projctl.cli.render:render",
     "restart": "projctl.cli.jobs:restart",
     "schema": "projctl.cli.render:schema",

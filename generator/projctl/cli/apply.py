@@ -61,7 +61,10 @@ def apply(files: tuple[Path, ...], user: bool, dry_run: bool) -> None:
     if dry_run:
         found = build.wanted(files, scope)
         warn(found.warnings)
-        _print_plan(build.plan_for(found, scope))
+        planned = build.plan_for(found, scope)
+        _print_plan(planned)
+        if not planned.steps:
+            click.echo("nothing to change")
         return
     with apply_.locked(scope):
         found = build.wanted(files, scope)
@@ -74,4 +77,4 @@ def apply(files: tuple[Path, ...], user: bool, dry_run: bool) -> None:
             apply_.confirm(scope)
         else:
             apply_.run(plan, scope, found.registry)
-    click.echo("applied" if not plan.empty else "nothing to change")
+    click.echo("applied" if plan.steps else "nothing to change")

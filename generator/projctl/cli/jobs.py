@@ -42,3 +42,7 @@ restart = _verb(
     "Restart servers. Connections that arrive meanwhile wait.",
     "projctl restart shop",
 )
+reload = _verb(
+    "reload", jobs.reload, "Let running servers read their configuration again, by a restart where need be.",
+    "projctl reload shop",
+)  # fmt: skip

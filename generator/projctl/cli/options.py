@@ -9,7 +9,7 @@ import click
 
 from projctl import installed, systemctl
 from projctl.diagnostics import ProjctlError
-from projctl.names import project_of
+from projctl.names import instance_of, project_of
 from projctl.scope import Scope
 
 if TYPE_CHECKING:
@@ -66,6 +66,12 @@ def names_installed(scope: Scope) -> set[str]:
     return {name for unit in installed.read(scope).files if (name := project_of(unit))}
 
 
+def units_installed(scope: Scope, name: str) -> list[str]:
+    """The units of a project (all instances), or of one instance `NAME@N`."""
+    files = installed.read(scope).files
+    return [unit for unit in files if name in (project_of(unit), instance_of(unit))]
+
+
 def project(*, many: bool = False) -> Callable[[Decorated], Decorated]:
     """The NAME argument."""
     return click.argument(
@@ -80,7 +86,7 @@ def require_projects(scope: Scope, *names: str) -> None:
     if scope.remote:
         return
     known = names_installed(scope)
-    if unknown := [name for name in names if name not in known]:
+    if unknown := [name for name in names if name not in known and not units_installed(scope, name)]:
         there = (
             f"installed are: {', '.join(sorted(known))}" if known else "none is installed yet: projctl apply"
         )

@@ -112,12 +112,18 @@ def status(name: str, user: bool, host: str | None, machine: str | None, json_: 
     """Show one project: its state and why, addresses, process and figures."""
     scope = Scope(user, host, machine)
     options.require_projects(scope, name)
-    project = next(iter(status_.collect(scope, [name])), None)
-    if project is None:
+    found = status_.collect(scope, [name])
+    if not found:
         raise ProjctlError(f'cannot find the project "{name}" there')
     if json_:
-        click.echo(json.dumps(project.as_json(), indent=2))
+        shown = [project.as_json() for project in found]
+        click.echo(json.dumps(shown[0] if len(shown) == 1 else shown, indent=2))
         return
+    for project in found:
+        _print_status(project)
+
+
+def _print_status(project: ProjectStatus) -> None:
     click.echo(f"{project.name}: {project.state}" + (f" ({project.reason})" if project.reason else ""))
     for socket in project.sockets:
         click.echo(f"  listens on  {socket.address} ({socket.name})")
@@ -152,16 +158,16 @@ def logs(name: str, user: bool, follow: bool, lines: int) -> int:
     """Show what a project wrote, what systemd did with it, and what the agent decided about it."""
     scope = Scope(user)
     options.require_projects(scope, name)
-    matches = _matches(name, user=user)
+    matches = _matches(scope, name)
     follows = ["--follow"] if follow else ["--no-pager"] if not sys.stdout.isatty() else []
     return systemctl.journal(Scope(), [f"--lines={lines}", *follows, *matches])
 
 
-def _matches(name: str, *, user: bool) -> list[str]:
+def _matches(scope: Scope, name: str) -> list[str]:
     """Every entry about the project: its own output, systemd's about its units, the agent's decisions."""
-    units = [f"projctl-{name}.service", f"projctl-{name}.backend.service", f"projctl-{name}.socket"]
-    own, about = ("_SYSTEMD_USER_UNIT", "USER_UNIT") if user else ("_SYSTEMD_UNIT", "UNIT")
-    groups = [f"PROJCTL_PROJECT={name}"]
+    units = options.units_installed(scope, name)
+    own, about = ("_SYSTEMD_USER_UNIT", "USER_UNIT") if scope.user else ("_SYSTEMD_UNIT", "UNIT")
+    groups = [f"PROJCTL_PROJECT={name.partition('@')[0]}"] if "@" not in name else []
     for unit in units:
-        groups += ["+", f"{own}={unit}", "+", f"{about}={unit}"]
+        groups += ["+"] * bool(groups) + [f"{own}={unit}", "+", f"{about}={unit}"]
     return groups
