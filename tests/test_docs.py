@@ -12,6 +12,7 @@ import pytest
 
 from projctl import adapters, manifest, status
 from projctl.cli import cli
+from projctl.listen import SocketForm
 from projctl.model import Idle, Limits, Project, Settings
 from projctl_agent import messages
 from projctl_agent.lifecycle import BUCKETS, Ledger, Totals
@@ -118,6 +119,7 @@ def test_the_synopsis_of_a_verb_names_its_arguments() -> None:
 
 def test_every_key_is_described_and_the_other_way_round() -> None:
     found = dotted(Project) - {"name"} | dotted(Idle, "idle.") | dotted(Limits, "limits.")
+    found |= dotted(SocketForm, "listen.NAME.")
     found |= {"version", "defaults", "projects"}
     in_page = entries("projctl.yaml.5.md", "TOP-LEVEL KEYS", "KEYS OF A PROJECT", "SETTINGS")
     assert len(found) >= KEYS
