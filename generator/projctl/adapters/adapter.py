@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 #: The number of the first descriptor that systemd passes (sd_listen_fds(3)).
 FIRST_FD = 3
+#: For servers that set the held socket's backlog anew: the kernel cuts it to net.core.somaxconn, as for systemd's.
+BACKLOG = "65535"
 
 
 def no_variables(fds: range) -> Mapping[str, str]:
@@ -28,7 +30,8 @@ class Adapter:
     """One kind of server.
 
     `programs` and `modules` (for `python -m NAME`) tell it apart. It takes its sockets by `arguments`, added
-    once for each with `{fd}` filled in, or by `variables` of the descriptors, or by LISTEN_FDS alone.
+    once for each with `{fd}` filled in, or by `variables` of the descriptors, or by LISTEN_FDS alone. `options`
+    are added too, each unless the command has it already.
     `notifies`: it sends READY=1. `most_sockets`: how many it can take (None: any number). `refused` maps
     options that lose the socket to what to do instead. `stop_signal` asks it to finish what it has accepted,
     `reload_signal` to take over a changed configuration. `access_log` is a regular expression of its access
@@ -39,6 +42,7 @@ class Adapter:
     programs: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
     variables: Callable[[range], Mapping[str, str]] = no_variables
     notifies: bool = False
     most_sockets: int | None = None
@@ -59,9 +63,15 @@ class Adapter:
 
     def command(self, words: tuple[Word, ...], sockets: int = 1) -> tuple[Word, ...]:
         """The command with what it needs to take its sockets; what the manifest already says is not repeated."""
-        if self.arguments and self._has(words, self.arguments[0]):
-            return words
-        added = (part.format(fd=FIRST_FD + number) for number in range(sockets) for part in self.arguments)
+        added = [
+            o
+            for option, value in self.options.items()
+            if not self._has(words, option)
+            for o in (option, value)
+        ]
+        if not (self.arguments and self._has(words, self.arguments[0])):
+            fds = (FIRST_FD + number for number in range(sockets))
+            added += [part.format(fd=fd) for fd in fds for part in self.arguments]
         return words + tuple(literal(argument) for argument in added)
 
     def environment(self, sockets: int = 1) -> Mapping[str, str]:

@@ -1,0 +1,23 @@
+"""An ASGI application that tells its process's arguments and environment."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from wsgi import told
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+async def app(
+    scope: dict[str, Any], receive: object, send: Callable[[dict[str, Any]], Awaitable[None]]
+) -> None:
+    """Answers `/` and `/env`."""
+    if scope["type"] != "http":
+        return
+    body = json.dumps(told()).encode() if scope["path"] == "/env" else b"here\n"
+    headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,24 @@
+"""A WSGI application that tells its process's arguments and environment."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+
+def told() -> dict[str, Any]:
+    """As `/env` answers."""
+    words = Path("/proc/self/cmdline").read_bytes().split(b"\0")[:-1]
+    return {"env": dict(os.environ), "argv": [os.fsdecode(word) for word in words]}
+
+
+def app(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    """Answers `/` and `/env`."""
+    body = json.dumps(told()).encode() if environ["PATH_INFO"] == "/env" else b"here\n"
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
