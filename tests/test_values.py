@@ -133,7 +133,10 @@ def test_parsers_refuse_in_our_words(value: object) -> None:
         (3400, Listen(port=3400)),
         ("3400", Listen(port=3400)),
         ("auto", Listen(auto=True)),
-        ("auto:5-7", Listen(auto=True, ranges=((5, 7),))),
+        ("auto:5-7", Listen(auto=True, ranges=((5, 7),), each=True)),
+        ("5-7", Listen(ranges=((5, 7),), each=True)),
+        ("eth0:80", Listen(device="eth0", port=80)),
+        ("eth0.100:80", Listen(device="eth0.100", port=80)),
         ("unix", Listen(kind="unix")),
         ("/run/x.sock", Listen(kind="unix", path="/run/x.sock")),
         ("127.0.0.1:80", Listen(host="127.0.0.1", port=80)),
@@ -148,7 +151,7 @@ def test_listen(value: object, listen: Listen) -> None:
 
 NO_ADDRESSES = [
     *(0, 65536, -1, True, 80.0, None),
-    *("", "80-90", "::1:80", "example.com:80", "auto:", "auto:9-1", "1.2.3.4:0", "\uff19"),
+    *("", "90-80", "80-", "::1:80", "example.com:80", "auto:", "auto:9-1", "1.2.3.4:0", "\uff19"),
     *("/a//b", "/a/", "/../a", "/a/..", " /a", "/" + "x" * 107, "/a\nb"),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import stat
@@ -123,3 +124,21 @@ def parent(path: str) -> str:
 def is_below(path: str, directories: tuple[str, ...]) -> bool:
     """Whether the path is one of the directories or lies in one."""
     return any(path == directory or path.startswith(directory.rstrip("/") + "/") for directory in directories)
+
+
+def exists_user(name: str) -> bool:
+    """Whether the user database knows the name."""
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def exists_group(name: str) -> bool:
+    """Whether the group database knows the name."""
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True

@@ -23,6 +23,7 @@ class Address:
     host: str | None = None
     port: int | None = None
     path: str | None = None
+    device: str | None = None
 
     @property
     def listen_stream(self) -> str:

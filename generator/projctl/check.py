@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from projctl import adapters
+from projctl import adapters, wrappers
 from projctl.diagnostics import Problem
 
 if TYPE_CHECKING:
     from projctl.model import Fleet, Project
 
 _OURS = re.compile(
-    r"PORT|LISTEN_(FDS|PID|FDNAMES)|NOTIFY_SOCKET|MAINPID|INVOCATION_ID|JOURNAL_STREAM|PROJCTL_.*"
+    r"PORT|LISTEN_(FDS|PID|FDNAMES)|PM2_INSTANCE_ID|NODE_APP_INSTANCE|NOTIFY_SOCKET|MAINPID|INVOCATION_ID|JOURNAL_STREAM|PROJCTL_.*"
 )
 
 
@@ -20,7 +20,7 @@ def problems(fleet: Fleet, *, user_mode: bool) -> list[Problem]:
     """Every problem of every project, with its place."""
     found: list[Problem] = []
     for project in fleet.projects.values():
-        found += _server(fleet, project) + _environment(fleet, project)
+        found += _server(fleet, project) + wrappers.problems(fleet, project) + _environment(fleet, project)
         found += _sockets(fleet, project) + _health(fleet, project)
         found += _mode(fleet, project, user_mode=user_mode)
     return found
@@ -82,10 +82,11 @@ def _health(fleet: Fleet, project: Project) -> list[Problem]:
 
 
 def _environment(fleet: Fleet, project: Project) -> list[Problem]:
+    port_names = {f"PORT_{socket.upper().replace('-', '_')}" for socket in project.listen}
     return [
         _at(fleet, f"cannot set {name}: it is set for each start", project.name, "env", name)
         for name in project.env
-        if _OURS.fullmatch(name)
+        if _OURS.fullmatch(name) or name in port_names
     ]
 
 
@@ -97,6 +98,17 @@ def _mode(fleet: Fleet, project: Project, *, user_mode: bool) -> list[Problem]:
         found.append(
             _at(fleet, 'cannot use "dynamic" in user mode', project.name, "user", hint="leave it out")
         )
+    for name, listen in project.listen.items():
+        if listen.device or listen.owner:
+            found.append(
+                _at(
+                    fleet,
+                    "cannot be bound to an interface or given away in user mode",
+                    project.name,
+                    "listen",
+                    name,
+                )
+            )
     if project.network == "private":
         found.append(_at(fleet, "cannot make a private network in user mode", project.name, "network"))
     if project.sandbox == "strict":

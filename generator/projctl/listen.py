@@ -8,7 +8,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from projctl.values import BadFormError, BadValueError, parse_each, parse_range, parse_switch, single_line
+from projctl.values import (
+    BadFormError,
+    BadPartsError,
+    BadValueError,
+    parse_each,
+    parse_range,
+    parse_switch,
+    single_line,
+)
 
 ONE_LISTEN = {
     "type": ["string", "integer"],
@@ -29,7 +37,8 @@ class Listen(Frozen):
 
     `port` is None for a Unix socket and for a port still to be given; `ranges` is empty for a fixed port and
     for the ranges of `ports:`. `host` is None for every address of the machine, IPv4 and IPv6. `each` means a
-    port of its own for each instance: the k-th of the range, or with `auto` any of it.
+    port of its own for each instance: the k-th of the range, or with `auto` any of it. `device` is the network
+    interface it is bound to. `mode`, `owner` and `group` are those of a Unix socket's file.
     """
 
     kind: Literal["tcp", "unix"] = "tcp"
@@ -41,6 +50,10 @@ class Listen(Frozen):
     each: bool = False
     counts_as_activity: bool = True
     wakes: bool = True
+    device: str | None = None
+    mode: str | None = None
+    owner: str | None = None
+    group: str | None = None
 
     def of_instance(self, number: int) -> Listen:
         """What the instance of that number (from 0) asks for."""
@@ -67,11 +80,19 @@ def parse_listen(value: object) -> Listen:
         return Listen(kind="unix")
     if value.startswith("/"):
         return Listen(kind="unix", path=_socket_path(value))
-    return _host_and_port(value)
+    return _with_device(value) or _host_and_port(value)
+
+
+def _with_device(text: str) -> Listen | None:
+    """`eth0:3400`: a port on one network interface, at all of its addresses."""
+    match = re.fullmatch(r"([a-z][a-z0-9_-]{0,14}(?:\.[0-9]{1,4})?):([0-9]{1,5})", text)
+    if not match or match[1] in ("auto", "localhost", "unix"):
+        return None
+    return Listen(device=match[1], port=_port(int(match[2])))
 
 
 _LISTEN_FORMS = (
-    'must be a port from 1 to 65535, a range "a-b", "auto", "auto:a-b", "host:port", "unix" or an absolute path'
+    'must be a port from 1 to 65535, a range "a-b", "auto", "auto:a-b", "host:port", "interface:port", "unix" or a path'
 )  # fmt: skip
 _LISTEN_HINT = 'to take a free port, write "auto" or "auto:5001-5100"'
 
@@ -115,6 +136,13 @@ def parse_listens(value: object) -> dict[str, Listen]:
     return dict(parse_each(value.items(), parse_socket))
 
 
+def parse_mode(value: object) -> str:
+    """An access mode as chmod(1) takes it in octal."""
+    if isinstance(value, str) and re.fullmatch("0?[0-7]{3}", value):
+        return value
+    raise BadValueError("must be an access mode of three octal digits", 'write it in quotes, such as "0660"')
+
+
 class SocketForm(Frozen):
     """The long form of one socket."""
 
@@ -123,6 +151,15 @@ class SocketForm(Frozen):
     )
     counts_as_activity: Switch = Field(True, description="whether use of it keeps the project awake")
     wakes: Switch = Field(True, description="whether it is open while the project sleeps, and starts it")
+    mode: Annotated[str | None, BeforeValidator(parse_mode)] = Field(
+        None, description='access mode of a Unix socket, such as "0660"'
+    )
+    owner: Annotated[str | None, BeforeValidator(single_line)] = Field(
+        None, description="user that owns a Unix socket"
+    )
+    group: Annotated[str | None, BeforeValidator(single_line)] = Field(
+        None, description="group that owns a Unix socket"
+    )
 
 
 def parse_socket(value: object) -> Listen:
@@ -133,7 +170,12 @@ def parse_socket(value: object) -> Listen:
         form = SocketForm.model_validate(value)
     except ValidationError as error:
         raise BadFormError(error, SocketForm) from None
-    special = {"counts_as_activity": form.counts_as_activity, "wakes": form.wakes}
+    special = form.model_dump(exclude={"address"})
+    for key in ("mode", "owner", "group"):
+        if special[key] is not None and form.address.kind != "unix":
+            raise BadPartsError(
+                [(key, BadValueError("cannot be set for a port, only for a Unix socket", on_key=True))]
+            )
     return form.address.model_copy(update=special)
 
 

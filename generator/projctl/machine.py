@@ -6,15 +6,16 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from projctl import accounts, programs
 from projctl.accounts import COVERED, Account, Ways, is_below
-from projctl.diagnostics import Problem
+from projctl.diagnostics import Problem, errors
 from projctl.network import (
     bindable,
     ephemeral_range,
     first_unprivileged_port,
+    interfaces,
     listeners,
     reserved_ports,
     try_bind,
@@ -24,6 +25,7 @@ from projctl.network import (
 from projctl.shellwords import plain
 
 if TYPE_CHECKING:
+    from projctl.listen import Listen
     from projctl.model import Fleet, Project
 
 __all__ = [
@@ -69,7 +71,7 @@ def inspect(fleet: Fleet, user_mode: bool) -> tuple[dict[str, Facts], list[Probl
             known[project.user] = _account(project.user, user_mode)
         found = inspection.run(known[project.user])
         problems += inspection.problems
-        if found and not inspection.problems:
+        if found and not errors(inspection.problems):
             facts[name] = found
     return facts, problems
 
@@ -105,14 +107,18 @@ class _Inspection:
         directory = self._project.path
         if isinstance(account, Problem):
             self._add("user", account.message, account.hint)
+        self._check_sockets()
         usable = self._check_directory(directory, account if isinstance(account, Account) else self._reader)
         if self._project.env_file is not None:
             self._check_env_file(self._project.env_file)
         return self._look_up(directory, account) if usable and isinstance(account, Account) else None
 
-    def _add(self, key: str, message: str, hint: str | None = None) -> None:
-        mark = self._fleet.mark(self._project.name, key)
-        self.problems.append(Problem(message, mark, f"$.projects.{self._project.name}.{key}", hint))
+    def _add(
+        self, key: str, message: str, hint: str | None = None, severity: Literal["error", "warning"] = "error"
+    ) -> None:
+        mark = self._fleet.mark(self._project.name, *key.split("."))
+        place = f"$.projects.{self._project.name}.{key}"
+        self.problems.append(Problem(message, mark, place, hint, severity))
 
     def _refuse_look(self, key: str, path: str, error: OSError) -> None:
         reason = (error.strerror or str(error)).lower()
@@ -140,6 +146,25 @@ class _Inspection:
         if account.uid == 0:
             return None
         return next((b for b in self._ways.barriers(account, path) if not is_below(b, self._covered)), None)
+
+    def _check_sockets(self) -> None:
+        for name, listen in self._project.listen.items():
+            written = (self._project.name, "listen", name) in self._fleet.marks
+            self._check_socket(f"listen.{name}" if written else "listen", listen)
+
+    def _check_socket(self, key: str, listen: Listen) -> None:
+        if listen.owner and not accounts.exists_user(listen.owner):
+            self._add(key, f'unknown user "{listen.owner}"')
+        if listen.group and not accounts.exists_group(listen.group):
+            self._add(key, f'unknown group "{listen.group}"')
+        if listen.path and not Path(listen.path).parent.is_dir():
+            self._add(key, f"cannot find the directory {Path(listen.path).parent}")
+        if listen.device and listen.device not in interfaces():
+            hint = f"there are: {', '.join(interfaces())}"
+            self._add(key, f'cannot find the network interface "{listen.device}"', hint)
+        if listen.host and listen.port and try_bind(listen.host, 0) == "absent":
+            text = f"{listen.host} is no address of this machine: nobody can connect until it is"
+            self._add(key, text, severity="warning")
 
     def _check_env_file(self, path: str) -> None:
         # systemd reads it, not the project.

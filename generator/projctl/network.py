@@ -192,3 +192,8 @@ def _sysctl(name: str) -> str:
         return (_SYSCTL / name).read_text()
     except OSError:
         return ""
+
+
+def interfaces() -> list[str]:
+    """The names of this machine's network interfaces."""
+    return sorted(name for _, name in socket.if_nameindex())

@@ -17,9 +17,10 @@ from projctl.ports import BACKEND, key_for
 from projctl.shellwords import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from projctl.diagnostics import Mark
+    from projctl.listen import Listen
     from projctl.machine import Facts
     from projctl.model import Fleet, Project
     from projctl.shellwords import Word
@@ -60,8 +61,7 @@ class Socket:
     unit: str
     address: Address
     shared: bool
-    counts: bool
-    wakes: bool
+    listen: Listen
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class _Server:
         address, listen = addresses[key], self.project.listen[name]
         shared = self.project.instances > 1 and "@" not in key[1]
         unit = socket_unit(self._name, name, first=first)
-        return Socket(name, unit, address, shared, listen.counts_as_activity, listen.wakes)
+        return Socket(name, unit, address, shared, listen)
 
     def _private(self, addresses: Mapping[tuple[str, str], Address]) -> Address:
         """Where the server behind the proxy listens: in a network of its own on the very port."""
@@ -219,7 +219,7 @@ class _Server:
             "service": service_unit(self._name),
             "slice": shard(self.project.name),
             "sockets": [socket.unit for socket in self._sockets],
-            "counting": [socket.unit for socket in self._sockets if socket.counts],
+            "counting": [socket.unit for socket in self._sockets if socket.listen.counts_as_activity],
             "target": self._target,
         }
 
@@ -231,11 +231,11 @@ class _Server:
         }
         if address.port:
             variables |= {"PORT": str(address.port), "HOST": address.host or "::"}
+        variables |= port_variables((socket.name, socket.address.port) for socket in self._sockets)
         if self.project.user == "dynamic":
             # The one place it may write to; without it, HOME is the root directory.
             variables["HOME"] = f"/var/lib/projctl-{self._name}"
-        if self.project.instances > 1:
-            variables |= dict.fromkeys(_INSTANCE_VARIABLES, str(self._number))
+        variables |= dict.fromkeys(_INSTANCE_VARIABLES, str(self._number))
         if self.project.limits.threads:
             variables |= dict.fromkeys(_THREAD_VARIABLES, str(self.project.limits.threads))
         own = {} if self._adapter.proxied else self._adapter.environment(len(self._sockets))
@@ -252,6 +252,11 @@ class _Server:
         address = _reachable(self._backend or self._sockets[0].address)
         what = ["tcp", address] if health is None or health.path is None else ["http", address, health.path]
         return tuple(map(literal, [*start, *what]))
+
+
+def port_variables(sockets: Iterable[tuple[str, int | None]]) -> dict[str, str]:
+    """`PORT_<NAME>` for every TCP socket."""
+    return {f"PORT_{name.upper().replace('-', '_')}": str(port) for name, port in sockets if port}
 
 
 def _reachable(address: Address) -> str:
