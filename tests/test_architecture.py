@@ -14,8 +14,9 @@ MODULES = sorted(path for top in ("generator", "agent", "runtime") for path in (
 ONLY_IN = {
     "yaml": ["manifest.py"],
     "jinja2": ["render.py"],
-    "subprocess": ["systemctl.py", "lab/"],
-    "tempfile": ["apply.py", "lab/"],
+    # preflight starts a project's own command, outside systemd, and its sockets need a directory meanwhile
+    "subprocess": ["systemctl.py", "lab/", "preflight/"],
+    "tempfile": ["apply.py", "lab/", "preflight/"],
     "rich": ["cli/"],
     "click": ["cli/"],
 }
@@ -30,6 +31,9 @@ PURE = [
     "shellwords",
     "unitfile",
     "values",
+    "wrappers",
+    "preflight/launch",
+    "preflight/verdict",
 ]
 PURE_IMPORTS_NOT = {
     "os",

@@ -119,10 +119,15 @@ def plan_for(found: Build, scope: Scope) -> plan.Plan:
     )
 
 
+def changed(wanted_plan: plan.Plan) -> set[str]:
+    """The projects of which the plan writes a unit."""
+    return {project for unit in wanted_plan.write if (project := project_of(unit))}
+
+
 def touched(found: Build, wanted_plan: plan.Plan) -> dict[str, str]:
     """The units that systemd must be asked about before the plan: all of every project of which one changes."""
-    projects = {project_of(unit) for unit in wanted_plan.write}
-    return {unit: text for unit, text in found.units.items() if project_of(unit) in projects - {None}}
+    projects = changed(wanted_plan)
+    return {unit: text for unit, text in found.units.items() if project_of(unit) in projects}
 
 
 def difference(found: Build) -> list[str]:

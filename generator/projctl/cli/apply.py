@@ -9,7 +9,8 @@ import click
 from projctl import apply as apply_
 from projctl import build, systemctl
 from projctl.cli import options
-from projctl.cli.render import warn
+from projctl.cli.render import trying, warn
+from projctl.preflight import session
 from projctl.scope import Scope
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ Projects of other manifests are left alone."""
 @options.user
 @options.manifests
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
-def apply(files: tuple[Path, ...], user: bool, dry_run: bool) -> None:
+@options.no_preflight
+def apply(files: tuple[Path, ...], user: bool, dry_run: bool, no_preflight: bool) -> None:
     """Install the units of the manifests, open the sockets, and remove what is no longer wanted."""
     scope = Scope(user)
     systemctl.require(scope)
@@ -71,6 +73,8 @@ def apply(files: tuple[Path, ...], user: bool, dry_run: bool) -> None:
         warn(found.warnings)
         plan = build.plan_for(found, scope)
         apply_.verify(scope, build.touched(found, plan))
+        if not no_preflight:
+            session.require(found, build.changed(plan) & found.fleet.projects.keys(), scope, trying)
         _print_plan(plan)
         if plan.empty:
             apply_.write_registry(scope, found.registry)

@@ -49,6 +49,13 @@ def version(function: Decorated) -> Decorated:
     )(function)  # fmt: skip
 
 
+def no_preflight(function: Decorated) -> Decorated:
+    """`--no-preflight`: install without trying."""
+    return click.option(
+        "--no-preflight", is_flag=True, help="Do not start new and changed projects for a trial."
+    )(function)
+
+
 def as_json(function: Decorated) -> Decorated:
     """`--json`: for programs."""
     return click.option("--json", "json_", is_flag=True, help="Print JSON for programs.")(function)

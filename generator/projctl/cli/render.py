@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import click
 from projctl import apply, build, manifest
 from projctl import check as check_
 from projctl.cli import options
+from projctl.preflight import session
 from projctl.scope import Scope
 
 if TYPE_CHECKING:
@@ -25,17 +27,29 @@ def warn(problems: Iterable[Problem]) -> None:
         click.echo(str(problem), err=True)
 
 
+def trying(project: str) -> None:
+    """Say on a terminal what is being tried: it takes as long as the project needs to start."""
+    if sys.stderr.isatty():
+        click.secho(f"trying {project} …", err=True, dim=True)
+
+
 @click.command(epilog="\b\nExamples:\n  projctl check\n  projctl check -f base.yaml -f production.yaml")
 @options.user
 @options.manifests
 @options.version
-def check(files: tuple[Path, ...], user: bool, systemd_version: int | None) -> None:
+@click.option(
+    "--preflight", is_flag=True, help="Also start each project once and see whether it takes its socket."
+)
+def check(files: tuple[Path, ...], user: bool, systemd_version: int | None, preflight: bool) -> None:
     """Look for every mistake in the manifests and in what they need of this machine."""
     scope = Scope(user)
     found = build.wanted(files, scope, systemd_version=systemd_version)
     warn([*found.warnings, *check_.advice(found.fleet, user_mode=user)])
     if systemd_version is None:
         apply.verify(scope, found.units)
+    if preflight:
+        with apply.locked(scope):
+            session.require(found, found.fleet.projects, scope, trying)
     count = len(found.fleet.projects)
     click.echo(f"{count} project{'s' if count != 1 else ''}, no problem found")
 
