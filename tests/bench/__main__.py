@@ -10,8 +10,9 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "lab"), str(Path(__file__).paren
 
 import fleet  # noqa: E402
 import latency  # noqa: E402
+import servers  # noqa: E402
 
-BENCHES = {"latency": latency.run, "fleet": fleet.run}
+BENCHES = {"latency": latency.run, "fleet": fleet.run, "servers": servers.run}
 
 
 def main() -> None:

@@ -97,7 +97,7 @@ def test_arguments_and_environment_are_intact(stage: Stage) -> None:
     if told["argv"] is not None:
         given = iter(told["argv"])
         run = stage.case.project["run"]
-        words = run if isinstance(run, list) else run.split()
+        words = run if isinstance(run, list) else [word for word in run.split() if "$" not in word]
         # All words are there in their order; what the adapter needs may stand between them.
         assert [word for word in words[1:] if word not in given] == []
 

@@ -31,11 +31,12 @@ class Adapter:
 
     `programs` and `modules` (for `python -m NAME`) tell it apart. It takes its sockets by `arguments`, added
     once for each with `{fd}` filled in, or by `variables` of the descriptors, or by LISTEN_FDS alone. `options`
-    are added too, each unless the command has it already.
+    are added too (a flag has the value ""), each unless the command has it already; `replaced` ones, which name an
+    address and take a value, are left out, since the socket stands in their place.
     `notifies`: it sends READY=1. `most_sockets`: how many it can take (None: any number). `refused` maps
     options that lose the socket to what to do instead. `stop_signal` asks it to finish what it has accepted,
     `reload_signal` to take over a changed configuration. `access_log` is a regular expression of its access
-    log's lines with the groups `status` and, where it tells, `seconds`.
+    log's lines with the groups `status` and, where it tells, `seconds` or `milliseconds`.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Adapter:
     modules: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
+    replaced: tuple[str, ...] = ()
     variables: Callable[[range], Mapping[str, str]] = no_variables
     notifies: bool = False
     most_sockets: int | None = None
@@ -63,16 +65,33 @@ class Adapter:
 
     def command(self, words: tuple[Word, ...], sockets: int = 1) -> tuple[Word, ...]:
         """The command with what it needs to take its sockets; what the manifest already says is not repeated."""
+        words = self._without_replaced(words)
         added = [
-            o
+            part
             for option, value in self.options.items()
             if not self._has(words, option)
-            for o in (option, value)
+            for part in (option, value)
+            if part
         ]
         if not (self.arguments and self._has(words, self.arguments[0])):
             fds = (FIRST_FD + number for number in range(sockets))
             added += [part.format(fd=fd) for fd in fds for part in self.arguments]
         return words + tuple(literal(argument) for argument in added)
+
+    def _without_replaced(self, words: tuple[Word, ...]) -> tuple[Word, ...]:
+        kept: list[Word] = [words[0]]
+        following = iter(words[1:])
+        for word in following:
+            text = plain(word)
+            if text in self.replaced:
+                next(following, None)
+            elif not self._replaces(text):
+                kept.append(word)
+        return tuple(kept)
+
+    def _replaces(self, text: str) -> bool:
+        """Whether it is one of them with its value in the same word: `--bind=A`, `-bA`."""
+        return any(text.startswith(option if len(option) == 2 else f"{option}=") for option in self.replaced)
 
     def environment(self, sockets: int = 1) -> Mapping[str, str]:
         """Variables it needs to take its sockets."""

@@ -13,8 +13,15 @@ if TYPE_CHECKING:
 
 def told() -> dict[str, Any]:
     """As `/env` answers."""
-    words = Path("/proc/self/cmdline").read_bytes().split(b"\0")[:-1]
-    return {"env": dict(os.environ), "argv": [os.fsdecode(word) for word in words]}
+    words = _words("self")
+    if "--multiprocessing-fork" in words:  # a worker that was not forked: its server's are meant
+        words = _words(os.getppid())
+    return {"env": dict(os.environ), "argv": words}
+
+
+def _words(process: int | str) -> list[str]:
+    line = Path(f"/proc/{process}/cmdline").read_bytes()
+    return [os.fsdecode(word) for word in line.split(b"\0")[:-1]]
 
 
 def app(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
