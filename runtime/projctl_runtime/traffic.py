@@ -21,6 +21,7 @@ _SERVICE_RESTART = 1012
 #: A response to a half-read request is lost with the connection; this much of the rest is read before the close.
 _MOST_UNREAD_BYTES = 1 << 20
 _MOST_UNREAD_SECONDS = 2.0
+_TOO_LATE = b"the server stopped before this was done\n"
 
 
 class Traffic:
@@ -138,9 +139,20 @@ class _Request:
     async def run(self, application: ASGIApplication) -> None:
         try:
             await application(self._scope, self._receive, self._send)
+        except asyncio.CancelledError:
+            if not self._traffic.draining:
+                raise
+            await self._refuse()
         finally:
             if not self._ended:
                 self._end(self._status or 500)
+
+    async def _refuse(self) -> None:
+        """The time to stop is over; a client that has heard nothing yet is told so."""
+        if not self._status:
+            head = [(b"content-type", b"text/plain"), (b"content-length", str(len(_TOO_LATE)).encode())]
+            await self._send({"type": "http.response.start", "status": 503, "headers": head})
+            await self._send({"type": "http.response.body", "body": _TOO_LATE})
 
     async def _receive(self) -> Message:
         message = await self._receive_next()

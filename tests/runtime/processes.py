@@ -11,9 +11,10 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import http.client
     from collections.abc import Iterator, Mapping, Sequence
 
 HERE = Path(__file__).parent
@@ -45,7 +46,7 @@ class Runner:
         self._changed = threading.Condition()
         command = [sys.executable, *program, *arguments]
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("LISTEN_", "NOTIFY_", "PORT"))}
-        variables = {**inherited, "PYTHONPATH": os.pathsep.join(sys.path), **(environment or {})}
+        variables = {**inherited, **(environment or {})}
         self.process = _start(command, variables, sockets or {})
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -100,6 +101,21 @@ def _start(
     kept = [held.fileno() for held in sockets.values()]
     shell = ["bash", "-c", f"exec {moved}; {_ADOPT}", "bash", *command]
     return subprocess.Popen(shell, pass_fds=kept, **options)
+
+
+class Connect(Protocol):
+    """Makes a client of one of a runner's applications."""
+
+    def __call__(self, runner: Runner, name: str = "http") -> http.client.HTTPConnection: ...
+
+
+def ask(
+    connection: http.client.HTTPConnection, path: str = "/", method: str = "GET", body: bytes | None = None
+) -> tuple[http.client.HTTPResponse, str]:
+    """One request: its response and the whole text of that."""
+    connection.request(method, path, body)
+    response = connection.getresponse()
+    return response, response.read().decode("latin-1")
 
 
 @contextlib.contextmanager

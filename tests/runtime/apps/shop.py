@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from typing import Any
 
 
-async def app(scope, receive, send):
+async def app(scope: Any, receive: Any, send: Any) -> None:
     """ASGI, with a lifespan that tells standard output of each step."""
     if scope["type"] == "lifespan":
         await lifespan(scope, receive, send)
@@ -17,7 +18,7 @@ async def app(scope, receive, send):
         await answer(scope, send)
 
 
-async def lifespan(scope, receive, send):
+async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     """Starts and ends; leaves a greeting for its requests."""
     scope["state"]["greeting"] = "hello"
     for step in ("startup", "shutdown"):
@@ -26,7 +27,7 @@ async def lifespan(scope, receive, send):
         await send({"type": f"lifespan.{step}.complete"})
 
 
-async def echo(receive, send):
+async def echo(receive: Any, send: Any) -> None:
     """A WebSocket that sends back what it gets."""
     await receive()
     await send({"type": "websocket.accept"})
@@ -35,7 +36,7 @@ async def echo(receive, send):
     print(f"websocket closed {message['code']}", flush=True)
 
 
-async def answer(scope, send):
+async def answer(scope: Any, send: Any) -> None:
     """By path: /slow?SECONDS waits, /hang?SECONDS blocks the loop, /stream sends in parts; bodies stay unread."""
     seconds = float(scope["query_string"] or b"0")
     if scope["path"] == "/slow":
@@ -55,7 +56,7 @@ async def answer(scope, send):
     await send({"type": "http.response.body", "body": text})
 
 
-def admin(environ, start_response):
+def admin(environ: Any, start_response: Any) -> Any:
     """WSGI: /slow?SECONDS waits, /echo sends the body back, / tells what it was told."""
     if environ["PATH_INFO"] == "/slow":
         print("slow begun", flush=True)
@@ -68,6 +69,6 @@ def admin(environ, start_response):
     return [f"admin {os.getpid()} {environ['PATH_INFO']}\n".encode("latin-1")]
 
 
-def make_app():
+def make_app() -> Any:
     """A factory."""
     return app

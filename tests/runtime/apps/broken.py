@@ -1,0 +1,3 @@
+"""Fails when it is imported."""
+
+VALUE = 1 / 0

@@ -1,0 +1,3 @@
+"""Hides httptools, as where it is not installed."""
+
+raise ImportError("hidden")

@@ -1,0 +1,3 @@
+"""Hides uvloop, as where it is not installed."""
+
+raise ImportError("hidden")
