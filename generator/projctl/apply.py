@@ -7,10 +7,12 @@ import fcntl
 import os
 import tempfile
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from projctl import agentunits, installed, systemctl, unitfile
+from projctl import registry as registry_
 from projctl.diagnostics import Problem, ProjctlError
 from projctl.names import TARGET, waves
 
@@ -41,6 +43,25 @@ def write(path: Path, text: str, mode: int = 0o644, times: tuple[int, int] | Non
         raise
 
 
+def read_drop_ins(scope: Scope, paths: Iterable[str]) -> dict[str, str]:
+    """The runtime drop-ins that there are among these."""
+    found = {path: _read(scope.runtime_units / path) for path in paths}
+    return {path: text for path, text in found.items() if text is not None}
+
+
+def place_drop_ins(scope: Scope, wanted: Mapping[str, str | None]) -> None:
+    """Write runtime drop-ins, and delete those that are None."""
+    with _clear(f"cannot write to {scope.runtime_units}"):
+        for path, text in wanted.items():
+            file = scope.runtime_units / path
+            if text is not None:
+                write(file, text)
+            elif file.exists():
+                file.unlink()
+                with contextlib.suppress(OSError):
+                    file.parent.rmdir()
+
+
 @contextlib.contextmanager
 def locked(scope: Scope) -> Iterator[None]:
     """Hold the lock of the state directory: two runs never give ports or write units at the same time."""
@@ -68,10 +89,24 @@ def _clear(what: str) -> Iterator[None]:
 
 
 def write_registry(scope: Scope, text: str) -> None:
-    """Store the port registry."""
+    """Store the port registry; one that is damaged is kept beside it, never overwritten."""
+    file = scope.state / REGISTRY
     with _clear(f"cannot write the port registry in {scope.state}"):
-        if _read(scope.state / REGISTRY) != text:
-            write(scope.state / REGISTRY, text)
+        old = _read(file)
+        if old is not None and old != text:
+            _keep_damaged(file, old)
+        if old != text:
+            write(file, text)
+
+
+def _keep_damaged(file: Path, text: str) -> None:
+    """Set a damaged registry aside under the time of now, unless it was already: the last apply may have failed."""
+    try:
+        registry_.loads(text)
+    except registry_.DamagedError:
+        kept = file.parent.glob(f"{file.name}.damaged-*")
+        if not any(_read(other) == text for other in kept):
+            write(file.with_name(f"{file.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"), text)
 
 
 def read_registry(scope: Scope) -> str | None:

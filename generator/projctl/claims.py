@@ -5,16 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from projctl import adapters, apply, machine, ports, registry, systemctl, unitfile
-from projctl.addresses import Address, Holdings
-from projctl.diagnostics import ProjctlError
+from projctl import adapters, apply, machine, ports, recovery, registry, systemctl, unitfile
+from projctl.addresses import Address, Holdings, overlap
+from projctl.diagnostics import Problem, ProjctlError
 from projctl.listen import Listen, parse_listen
 from projctl.names import instance_of, project_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from projctl.diagnostics import Problem
     from projctl.installed import Installed
     from projctl.model import Fleet
     from projctl.scope import Scope
@@ -27,10 +26,7 @@ def assign(
     fleet: Fleet, scope: Scope, there: Installed, kept: Collection[str]
 ) -> tuple[dict[tuple[str, str], Address], registry.Registry, list[Problem]]:
     """An address for every socket; `kept` are installed projects outside this fleet that keep theirs."""
-    text = apply.read_registry(scope)
-    known = (
-        registry.loads(text, str(scope.state / apply.REGISTRY)) if text is not None else registry.Registry()
-    )
+    known, problems = read_registry(scope, there)
     private = {
         name: PRIVATE
         for name, project in fleet.projects.items()
@@ -39,16 +35,10 @@ def assign(
     open_units = _open_units(scope)
     own = _own(there, known, open_units)
     own_paths = {address.path for address in own if address.path}
-    others = {
-        (address.host, address.port): f"systemd unit {unit}"
-        for unit, addresses in open_units.items()
-        for address in addresses
-        if address.port is not None
-    }
-    return ports.assign(
+    addresses, recorded, more = ports.assign(
         ports.wants(fleet, private) + _wants_of(there, known, kept),
         known,
-        Holdings(others, machine.listeners(), own=own),
+        Holdings(_by_endpoint(open_units), machine.listeners(), own=own),
         ephemeral=machine.ephemeral_range(),
         now=datetime.now(UTC),
         reserved=machine.reserved_ports(),
@@ -56,6 +46,43 @@ def assign(
         taken_paths={path: who for path, who in machine.unix_listeners().items() if path not in own_paths},
         runtime_dir=str(scope.runtime),
     )
+    return addresses, recorded, problems + more
+
+
+def read_registry(scope: Scope, there: Installed) -> tuple[registry.Registry, list[Problem]]:
+    """The stored registry; when it is damaged, or gone although units are installed, a new one and a warning."""
+    file = scope.state / apply.REGISTRY
+    text = apply.read_registry(scope)
+    if text is None and not recovery.ports_in_use(there.files):
+        return registry.Registry(), []
+    try:
+        if text is not None:
+            return registry.loads(text, str(file)), []
+        message, hint = f"cannot find {file}", None
+    except registry.DamagedError as error:
+        message = error.problems[0].message
+        hint = f"it is kept as {file.name}.damaged-TIME beside the new one, once ports are recorded again"
+    found = recovery.rebuild(text or "", there.files, datetime.now(UTC))
+    count = len(found.entries)
+    message += f"; rebuilt from the installed units and what can be read: {count} port{'s' * (count != 1)}"
+    return found, [Problem(message, hint=hint, severity="warning")]
+
+
+def _known(scope: Scope) -> registry.Registry:
+    text = apply.read_registry(scope)
+    return (
+        registry.loads(text, str(scope.state / apply.REGISTRY)) if text is not None else registry.Registry()
+    )
+
+
+def _by_endpoint(open_units: Mapping[str, list[Address]]) -> dict[tuple[str | None, int], str]:
+    """Who has each port, as messages name it."""
+    return {
+        (address.host, address.port): f"systemd unit {unit}"
+        for unit, addresses in open_units.items()
+        for address in addresses
+        if address.port is not None
+    }
 
 
 def _open_units(scope: Scope) -> dict[str, list[Address]]:
@@ -82,8 +109,13 @@ def _own(
     there: Installed, known: registry.Registry, open_units: Mapping[str, list[Address]]
 ) -> list[Address]:
     """What our installed projects have open themselves, private ports included: no conflict with themselves."""
+    # Not where an override put a socket: that port belongs to nobody else, and is not its owner's for good.
     sockets = [
-        address for unit, addresses in open_units.items() if unit in there.files for address in addresses
+        address
+        for unit, addresses in open_units.items()
+        if unit in there.files
+        for address in addresses
+        if address.path or address.port in _planned_ports(there.files[unit])
     ]
     installed = {project_of(unit) for unit in there.files}
     # A server that ignores $HOST listens on its private port at every address; it is the same server.
@@ -94,6 +126,26 @@ def _own(
         for host in (entry.host, None, "0.0.0.0", "::1")  # noqa: S104 - compared, not bound
     ]
     return sockets + private
+
+
+def _planned_ports(text: str) -> set[int | None]:
+    """The ports that a socket's own unit file gives it."""
+    streams = unitfile.values(unitfile.parse(text), "Socket", "ListenStream")
+    return {address.port for stream in streams if (address := _address(stream.replace("%%", "%")))}
+
+
+def holder(scope: Scope, project: str, host: str | None, port: int) -> str | None:
+    """Who else has the port now, or was given it; None when the project may have it."""
+    known = _known(scope)
+    for (name, _), entry in known.entries.items():
+        if name != project and entry.port == port and overlap(entry.host, host):
+            return f'project "{name}"'
+    open_units = _open_units(scope)
+    own = [a for unit, addresses in open_units.items() if project_of(unit) == project for a in addresses]
+    taken = Holdings(_by_endpoint(open_units), machine.listeners(), own=own)
+    return next(
+        (who for (other, number), who in taken.items() if number == port and overlap(other, host)), None
+    )
 
 
 def _wants_of(there: Installed, known: registry.Registry, kept: Collection[str]) -> list[ports.Want]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from projctl import systemctl, unitfile
-from projctl.names import TARGET, project_of
+from projctl.names import TARGET, instance_of, project_of
 from projctl.plan import State
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from projctl.scope import Scope
 
 STAMP = "applied"
+#: The name of the drop-ins below /run that give a server other ports.
+DROP_IN = "90-projctl-override.conf"
 
 
 @dataclass(frozen=True)
@@ -95,3 +97,9 @@ def states(scope: Scope, there: Installed) -> dict[str, State]:
     shown = systemctl.show(scope, suspects, ("Id", "NeedDaemonReload"))
     stale = {unit["Id"] for unit in shown if unit.get("NeedDaemonReload") == "yes"}
     return {unit: State(active, unit in stale) for unit, (active, _) in loaded.items()}
+
+
+def overridden(scope: Scope) -> set[str]:
+    """The servers that listen on other ports than their own for now."""
+    found = scope.runtime_units.glob(f"projctl-*.socket.d/{DROP_IN}")
+    return {server for path in found if (server := instance_of(path.parent.name.removesuffix(".d")))}

@@ -92,7 +92,7 @@ def compare(
         n: depth(installed[n], wanted[n]) for n in wanted if n in installed and installed[n] != wanted[n]
     }
     closing = {unit for unit, how in depths.items() if how == "socket"}
-    sockets = [unit for unit, text in wanted.items() if unit.endswith(".socket") and _is_enabled(text)]
+    sockets = [unit for unit, text in wanted.items() if unit.endswith(".socket") and is_enabled(text)]
     not_open = {unit for unit in sockets if states.get(unit, State()).active != "active"}
     stale = {
         unit for unit, state in states.items() if state.needs_reload and (unit in wanted or unit in gone)
@@ -116,7 +116,7 @@ def compare(
     )
 
 
-def _is_enabled(text: str) -> bool:
+def is_enabled(text: str) -> bool:
     """Whether the socket is open while its project sleeps; others open and close with the service."""
     return bool(unitfile.values(unitfile.parse(text), "Install", "WantedBy"))
 

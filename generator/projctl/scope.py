@@ -40,6 +40,13 @@ class Scope:
         )
 
     @property
+    def runtime_units(self) -> Path:
+        """Where units and drop-ins lie that are gone after a reboot (user mode: a log-out)."""
+        if not self.user:
+            return Path("/run/systemd/system")
+        return self.runtime.parent / "systemd/user"
+
+    @property
     def overrides(self) -> Path:
         """Where an administrator may put templates that win over ours."""
         return self.manifests.parent / "units"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from projctl import agentlink, installed, systemctl, unitfile
@@ -46,6 +46,7 @@ class ProjectStatus:
     starts: int | None
     unit: str
     reason: str | None = None
+    override: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The object that `list --json` prints."""
@@ -62,14 +63,16 @@ def collect(scope: Scope, names: Collection[str] = ()) -> list[ProjectStatus]:
     shown = {unit["Id"]: unit for unit in systemctl.show(scope, busy, _PROPERTIES)}
     sockets = _sockets(there, systemctl.open_sockets(scope))
     agent = agentlink.status(scope)
+    moved = set() if scope.remote else installed.overridden(scope)
     now = None if scope.remote else time.clock_gettime(time.CLOCK_MONOTONIC)
     units: dict[str, dict[str, tuple[str, str]]] = {}
     for unit, state in listed.items():
         units.setdefault(instance_of(unit) or "", {})[unit] = state
-    return [
+    found = (
         _project(name, units.get(name, {}), shown, sockets.get(name, ()), agent.get(name, {}), now)
         for name in sorted(wanted, key=_by_number)
-    ]
+    )
+    return [replace(project, override=project.name in moved) for project in found]
 
 
 def _by_number(server: str) -> tuple[str, int]:

@@ -126,7 +126,8 @@ def status(name: str, user: bool, host: str | None, machine: str | None, json_: 
 def _print_status(project: ProjectStatus) -> None:
     click.echo(f"{project.name}: {project.state}" + (f" ({project.reason})" if project.reason else ""))
     for socket in project.sockets:
-        click.echo(f"  listens on  {socket.address} ({socket.name})")
+        moved = ", override" if project.override else ""
+        click.echo(f"  listens on  {socket.address} ({socket.name}{moved})")
     for label, value in _facts(project):
         if value != "-":
             click.echo(f"  {label:<11} {value}")
