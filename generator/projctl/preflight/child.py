@@ -91,7 +91,8 @@ def _cover(covers: Sequence[str], binds: Sequence[str]) -> None:
     kernel.mount("none", Path("/"), flags=kernel.MS_REC | kernel.MS_PRIVATE)
     held = [(path, os.open(path, os.O_PATH)) for path in binds]
     for directory in filter(os.path.isdir, covers):
-        kernel.mount("tmpfs", Path(directory), "tmpfs", options="mode=0755")
+        mode = "1777" if directory.endswith("tmp") else "0755"
+        kernel.mount("tmpfs", Path(directory), "tmpfs", options=f"mode={mode}")
     for path, descriptor in held:
         _make_place(path, is_directory=Path(f"/proc/self/fd/{descriptor}").is_dir())
         kernel.mount(f"/proc/self/fd/{descriptor}", Path(path), flags=kernel.MS_BIND | kernel.MS_REC)

@@ -25,6 +25,8 @@ from projctl.preflight.probe import Probe, free_port, open_listener
 from projctl.preflight.verdict import Outcome, Verdict
 
 _STEP = 0.03
+#: Seconds between two looks at all processes.
+_PAUSE = 0.2
 _LINES = 12
 _KEPT = 16384
 #: Seconds without CPU use after which a server that opened a port of its own is done with starting.
@@ -54,6 +56,7 @@ class Trial:
         if host is not None:
             self._probes = [Probe("", None, (host, self.port))]
         self._own: int | None = None
+        self._looked = 0.0
         self._busy = (0, 0.0)
         self._said = b""
 
@@ -106,7 +109,7 @@ class Trial:
         if pid:
             left = bool(processes.descendants())
             return Verdict("left" if left else "exited", status=os.waitstatus_to_exitcode(status))
-        if (self._has_settled() or over) and self._own is not None and not answered:
+        if self._own_port(over) and not answered:
             return Verdict("own-port", port=self._own)
         return self._late(answered) if over else None
 
@@ -124,6 +127,13 @@ class Trial:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid in (0, self._pid):
                 return pid, status
+
+    def _own_port(self, over: bool) -> bool:
+        """Whether it serves on a port of its own, as far as can be told by now; looks not at every call."""
+        if over or time.monotonic() - self._looked >= _PAUSE:
+            self._looked = time.monotonic()
+            return (self._has_settled() or over) and self._own is not None
+        return False
 
     def _has_settled(self) -> bool:
         """Whether it has opened a port of its own, and has had nothing to do since."""
