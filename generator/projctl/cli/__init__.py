@@ -36,6 +36,13 @@ _VERBS = {
 class _Verbs(click.Group):
     """Imports a verb only when it is used: `--help` and completion stay quick."""
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # click would print an empty line for it.
+            raise click.exceptions.Exit(130) from None
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
         return sorted(_VERBS)
