@@ -168,7 +168,8 @@ def test_the_facts_of_a_plain_project(site: Path) -> None:
     script(site / "serve")
     facts = facts_of(site, "./serve")
     me = accounts.own() if os.getuid() else accounts.find("root")
-    assert facts == Facts(str(site / "serve"), (), 0, 0, accounts.find("root").home, me.name, hidden=False)
+    root = accounts.find("root")
+    assert facts == Facts(str(site / "serve"), (), 0, 0, root.home, me.name, interpreter="/bin/sh")
 
 
 def test_a_missing_directory(site: Path) -> None:

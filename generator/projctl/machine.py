@@ -47,6 +47,7 @@ class Facts:
 
     `program` is absolute, as found, symlinks kept. `interpreter_roots` are paths outside the project and the
     system's trees that must be visible for it to run. `uid`, `gid` and `home` are None for a dynamic user.
+    `interpreter` runs the program where that is a script.
     `hidden`: the user cannot reach some of these on its own, the sandbox must bind them in.
     """
 
@@ -57,6 +58,7 @@ class Facts:
     home: str | None
     directory_owner: str
     hidden: bool = False
+    interpreter: str = ""
 
 
 def inspect(fleet: Fleet, user_mode: bool) -> tuple[dict[str, Facts], list[Problem]]:
@@ -199,7 +201,10 @@ class _Inspection:
         roots = programs.roots(files, directory)
         hidden = account.uid != 0 and any(self._ways.barriers(account, path) for path in (directory, *files))
         owner = user_name(Path(directory).stat().st_uid)
-        return Facts(files[0], roots, account.uid, account.gid, account.home, owner, hidden)
+        interpreter = files[1] if len(files) > 1 else ""
+        return Facts(
+            files[0], roots, account.uid, account.gid, account.home, owner, hidden, interpreter=interpreter
+        )
 
     def _files(self, word: str, directory: str, account: Account) -> list[str]:
         """The program and its interpreters, all of which the account can execute."""

@@ -52,6 +52,11 @@ class Target:
     proxyd: str = "/usr/lib/systemd/systemd-socket-proxyd"
     overrides: Path | None = None
 
+    @property
+    def runtime(self) -> str:
+        """The directory of what runs inside projects."""
+        return self.ready.rpartition("/")[0]
+
 
 @dataclass(frozen=True)
 class Socket:
@@ -203,12 +208,13 @@ class _Server:
     def values(self) -> dict[str, Any]:
         """What the templates are rendered with."""
         words = (literal(self._facts.program), *self.project.run.words[1:])
+        command = self._adapter.command(words, len(self._sockets))
         return {
             "adapter": self._adapter,
             "backend": backend_unit(self._name),
             "backend_address": self._backend.display if self._backend else "",
-            "binds": binds(self.project, self._facts, self._target, ready=bool(self._probe())),
-            "command": self._adapter.command(words, len(self._sockets)),
+            "binds": binds(self.project, self._facts, self._target, self._ours()),
+            "command": self._adapter.launched(command, self._facts.interpreter, self._target.runtime),
             "environment": self._variables(),
             "instance": self._name,
             "marker": unitfile.marker(__version__, self._origin),
@@ -222,6 +228,12 @@ class _Server:
             "counting": [socket.unit for socket in self._sockets if socket.listen.counts_as_activity],
             "target": self._target,
         }
+
+    def _ours(self) -> set[str]:
+        """The files of ours that run inside the project's sandbox."""
+        probe = {self._target.python, self._target.ready} if self._probe() else set()
+        launcher = self._adapter.launcher
+        return probe | ({f"{self._target.runtime}/{launcher}"} if launcher else set())
 
     def _variables(self) -> dict[str, str]:
         address = self._backend or self._sockets[0].address
@@ -268,14 +280,12 @@ def _reachable(address: Address) -> str:
     return address.listen_stream
 
 
-def binds(project: Project, facts: Facts, target: Target, *, ready: bool) -> Binds:
+def binds(project: Project, facts: Facts, target: Target, ours: set[str]) -> Binds:
     """The paths a project's sandbox must let through: its own directory, its interpreter's, and no other."""
     dynamic = project.user == "dynamic"
     if target.user_mode or not (dynamic or project.sandbox == "strict"):
         return Binds()
-    needed = {*facts.interpreter_roots, facts.program}
-    if ready:
-        needed |= {target.python, target.ready}
+    needed = {*facts.interpreter_roots, facts.program, *ours}
     readable = sorted(
         path for path in needed if _below(path, _HOMES + _TEMPORARY) and not _below(path, (project.path,))
     )

@@ -37,6 +37,7 @@ class Adapter:
     options that lose the socket to what to do instead. `stop_signal` asks it to finish what it has accepted,
     `reload_signal` to take over a changed configuration. `access_log` is a regular expression of its access
     log's lines with the groups `status` and, where it tells, `seconds` or `milliseconds`.
+    `launcher` is a file of projctl_runtime that the project's own Python runs in the program's place.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Adapter:
     stop_signal: str = "SIGTERM"
     reload_signal: str | None = None
     access_log: str | None = None
+    launcher: str | None = None
 
     def recognises(self, words: tuple[Word, ...]) -> bool:
         """Whether `words` start this kind of server directly (not through a wrapper)."""
@@ -77,6 +79,17 @@ class Adapter:
             fds = (FIRST_FD + number for number in range(sockets))
             added += [part.format(fd=fd) for fd in fds for part in self.arguments]
         return words + tuple(literal(argument) for argument in added)
+
+    def launched(self, command: tuple[Word, ...], python: str, directory: str) -> tuple[Word, ...]:
+        """The command by the launcher in `directory`, if it has one, and as it is where no Python runs the program.
+
+        `python` is the program's interpreter.
+        """
+        by_module = [plain(word) for word in command[1:2]] == ["-m"]
+        program = command[0] if by_module else literal(python)
+        if not self.launcher or not PurePosixPath(plain(program)).name.startswith(("python", "pypy")):
+            return command
+        return program, literal(f"{directory}/{self.launcher}"), *command[3 if by_module else 1 :]
 
     def _without_replaced(self, words: tuple[Word, ...]) -> tuple[Word, ...]:
         kept: list[Word] = [words[0]]
