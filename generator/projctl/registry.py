@@ -25,6 +25,10 @@ _FIELDS = ("project", "socket", "host", "port", "since")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}(@[0-9]{1,3})?")
 
 
+class DamagedError(ProjctlError):
+    """The text is no registry, or no longer a whole one."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """A port, its address (None: all) and the UTC time in ISO 8601 since when it is given, or released."""
@@ -53,6 +57,13 @@ class Registry:
         newest = sorted(past, key=lambda item: (item[1].since, item[0]), reverse=True)
         return Registry(entries, dict(newest[:HISTORY_SIZE]))
 
+    def without(self, project: str) -> Registry:
+        """The registry that knows nothing of the project."""
+        return Registry(
+            {key: entry for key, entry in self.entries.items() if key[0] != project},
+            {key: entry for key, entry in self.history.items() if key[0] != project},
+        )
+
     def _entry(self, key: Key, host: str | None, port: int, stamp: str) -> Entry:
         old = self.entries.get(key)
         return old if old and (old.host, old.port) == (host, port) else Entry(port, host, stamp)
@@ -78,19 +89,32 @@ def _rows(entries: Mapping[Key, Entry]) -> str:
 
 
 def loads(text: str, name: str = "the port registry") -> Registry:
-    """The registry of such a text; raises ProjctlError that says what is wrong in it. `name` is its file."""
+    """The registry of such a text. `name` is its file.
+
+    Raises DamagedError that says what is wrong in it, and ProjctlError for one of a newer projctl.
+    """
     try:
-        return _registry(json.loads(text, object_pairs_hook=_without_repeats))
+        return _registry(json.loads(text, object_pairs_hook=_without_repeats), name)
     except json.JSONDecodeError as error:
         reason = f"line {error.lineno}, column {error.colno}: {error.msg[:1].lower()}{error.msg[1:]}"
     except RecursionError:
         reason = "it is nested too deeply"
     except ValueError as error:
         reason = str(error)
-    raise ProjctlError(
-        f"cannot read {name}: {reason}",
-        hint="restore it from a backup, or move it away: projects then get new automatic ports",
-    )
+    raise DamagedError(f"cannot read {name}: {reason}")
+
+
+def salvage(text: str) -> Registry:
+    """Every row of a damaged text that can still be read as a whole; of two for one socket the first."""
+    found: tuple[dict[Key, Entry], dict[Key, Entry]] = ({}, {})
+    heading = re.search(r'"released"\s*:', text)
+    for match in re.finditer(r"\{[^{}]*\}", text):
+        try:
+            key, entry = _entry_of(json.loads(match[0], object_pairs_hook=_without_repeats), "row")
+        except (ValueError, RecursionError):
+            continue
+        found[bool(heading and heading.end() < match.start())].setdefault(key, entry)
+    return Registry(*found)
 
 
 def _without_repeats(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
@@ -102,14 +126,17 @@ def _without_repeats(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _registry(data: object) -> Registry:
+def _registry(data: object, name: str) -> Registry:
     if not isinstance(data, dict):
         raise ValueError("must be a JSON object")
     version = data.get("version")
     if type(version) is not int or version < 1:
         raise ValueError(f'"version" must be {VERSION}')
     if version > VERSION:
-        raise ValueError(f"version {version} is newer than this projctl knows, which is {VERSION}")
+        raise ProjctlError(
+            f"cannot read {name}: version {version} is newer than this projctl knows, which is {VERSION}",
+            hint="use the projctl that wrote it, or move it away: the ports of installed projects are kept",
+        )
     _check_keys(data, ("version", "given", "released"), "the file")
     return Registry(_entries(data["given"], "given"), _entries(data["released"], "released"))
 
