@@ -1,0 +1,12 @@
+"""caddy: a site takes a socket by `bind fd/3` (from 2.9 on); says READY=1."""
+
+from projctl.adapters.adapter import Adapter
+
+ADAPTER = Adapter(
+    name="caddy",
+    programs=("caddy",),
+    notifies=True,
+    most_sockets=1,
+    refused={"start": 'write "run": systemd runs the server in the foreground'},
+    access_log=r'"duration": ?(?P<seconds>\d[\d.e-]*),.*"status": ?(?P<status>[1-5]\d\d)\b',
+)
