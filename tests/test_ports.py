@@ -89,6 +89,31 @@ def test_a_released_port_goes_to_whom_needs_it_when_nothing_else_is_left() -> No
     assert (ports["f"], problems) == (5001, [])
 
 
+def test_a_newcomer_leaves_the_ports_of_those_who_may_come_back() -> None:
+    history = {
+        ("early", "http"): Entry(5001, None, "2026-01-01T00:00:00Z"),
+        ("late", "http"): Entry(5002, None, "2026-01-02T00:00:00Z"),
+    }
+    ports, registry, _ = run(want("new"), registry=Registry({}, history))
+    assert ports == {"new": 5003}
+    ports, registry, _ = run(want("new"), want("early"), registry=registry)
+    assert ports == {"new": 5003, "early": 5001}
+    everybody = [want(name, line=line) for line, name in enumerate(("new", "early", "p", "q", "r"), 1)]
+    ports, _, problems = run(*everybody, registry=registry)
+    assert (ports["p"], ports["q"], ports["r"]) == (6001, 6002, 5002)
+    assert not problems
+
+
+def test_of_what_somebody_had_the_port_released_longest_ago_is_given_first() -> None:
+    history = {
+        (name, "http"): Entry(port, None, f"2026-01-0{day}T00:00:00Z")
+        for name, port, day in (("a", 5001, 3), ("b", 5002, 1), ("c", 5003, 2))
+    }
+    wanted = [want(name, "auto:5001-5003", line) for line, name in enumerate(("x", "y", "z"), 1)]
+    ports, _, _ = run(*wanted, registry=Registry({}, history))
+    assert ports == {"x": 5002, "y": 5003, "z": 5001}
+
+
 def test_of_two_that_had_the_same_port_the_later_one_gets_it_back() -> None:
     history = {
         ("early", "http"): Entry(5002, None, "2026-01-01T00:00:00Z"),
@@ -367,6 +392,51 @@ def test_nobody_moves_when_others_come_and_go(old: list[Want], new: list[Want], 
     after, _, _ = settle(staying + coming, registry, {})
     kept = {w.key: addresses[w.key] for w in staying if w.listen.kind == "tcp"}
     assert {key: after.get(key) for key in kept} == kept
+
+
+@settings(deadline=None)
+@given(fleets(), fleets(), st.sets(st.sampled_from("abcdefgh")), taken_ports)
+def test_who_comes_back_gets_its_port_unless_somebody_needs_it(
+    old: list[Want], new: list[Want], gone: set[str], taken: dict[tuple[str | None, int], str]
+) -> None:
+    addresses, first, _ = settle(old, Registry(), taken)
+    staying = [w for w in old if w.project not in gone and w.key in addresses]
+    coming = [w for w in new if w.key not in {o.key for o in old}]
+    between, second, _ = settle(staying + coming, first, taken)
+    back = [w for w in old if w.project in gone and w.key in addresses and w.listen.kind == "tcp"]
+    present = [w for w in staying + coming if w.key in between]
+    after, _, _ = settle(present + back, second, taken)
+    others = [address for key, address in after.items() if key not in {w.key for w in back}]
+    for w in back:
+        before = addresses[w.key]
+        if not any(before.port == o.port and overlap(before.host, o.host) for o in others):
+            assert after.get(w.key) == before
+
+
+@settings(deadline=None)
+@given(fleets(), taken_ports)
+def test_only_those_move_that_must(wanted: list[Want], taken: dict[tuple[str | None, int], str]) -> None:
+    addresses, registry, _ = settle(wanted, Registry(), {})
+    known = [w for w in wanted if w.key in addresses]
+    after, _, problems = settle(known, registry, taken)
+    for w in known:
+        before = addresses[w.key]
+        if before.kind == "tcp" and not any(
+            before.port == port and overlap(before.host, host) for host, port in taken
+        ):
+            assert after.get(w.key) == before
+    assert len(after) + len([p for p in problems if p.severity == "error"]) == len(known)
+
+
+def test_ten_thousand_projects_fill_their_ranges_to_the_last_port() -> None:
+    ranges = ((10001, 14000), (15001, 18000), (20001, 23000))
+    wanted = [want(f"p{number}", ranges=ranges) for number in range(10_000)]
+    ports, registry, problems = run(*wanted)
+    assert len(set(ports.values())) == 10_000 and not problems
+    again, after, _ = run(*reversed(wanted), registry=registry)
+    assert (again, after) == (ports, registry)
+    ports, _, problems = run(*wanted, want("more", ranges=ranges), registry=registry)
+    assert "more" not in ports and len(problems) == 1
 
 
 @settings(deadline=None)

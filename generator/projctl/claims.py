@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from projctl import adapters, apply, machine, ports, recovery, registry, systemctl, unitfile
+from projctl import adapters, apply, installed, machine, ports, recovery, registry, systemctl, unitfile
 from projctl.addresses import Address, Holdings, overlap
 from projctl.diagnostics import Problem, ProjctlError
 from projctl.listen import Listen, parse_listen
@@ -68,13 +68,6 @@ def read_registry(scope: Scope, there: Installed) -> tuple[registry.Registry, li
     return found, [Problem(message, hint=hint, severity="warning")]
 
 
-def _known(scope: Scope) -> registry.Registry:
-    text = apply.read_registry(scope)
-    return (
-        registry.loads(text, str(scope.state / apply.REGISTRY)) if text is not None else registry.Registry()
-    )
-
-
 def _by_endpoint(open_units: Mapping[str, list[Address]]) -> dict[tuple[str | None, int], str]:
     """Who has each port, as messages name it."""
     return {
@@ -117,12 +110,12 @@ def _own(
         for address in addresses
         if address.path or address.port in _planned_ports(there.files[unit])
     ]
-    installed = {project_of(unit) for unit in there.files}
+    projects = {project_of(unit) for unit in there.files}
     # A server that ignores $HOST listens on its private port at every address; it is the same server.
     private = [
         Address("tcp", host, entry.port)
         for (project, socket), entry in known.entries.items()
-        if socket.partition("@")[0] == ports.BACKEND and project in installed
+        if socket.partition("@")[0] == ports.BACKEND and project in projects
         for host in (entry.host, None, "0.0.0.0", "::1")  # noqa: S104 - compared, not bound
     ]
     return sockets + private
@@ -136,7 +129,7 @@ def _planned_ports(text: str) -> set[int | None]:
 
 def holder(scope: Scope, project: str, host: str | None, port: int) -> str | None:
     """Who else has the port now, or was given it; None when the project may have it."""
-    known = _known(scope)
+    known, _ = read_registry(scope, installed.read(scope))
     for (name, _), entry in known.entries.items():
         if name != project and entry.port == port and overlap(entry.host, host):
             return f'project "{name}"'

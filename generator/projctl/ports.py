@@ -98,7 +98,8 @@ def assign(
     The result does not depend on the order of `wanted`. Whoever is in the registry keeps its port while its
     ranges allow it and nobody outside holds it. A new fixed port that an automatic socket already has is
     refused: moving a port that clients know is worse than an error before anything happened. Among new
-    sockets, fixed ports come first, then ports a socket had before, then the lowest free ones.
+    sockets, fixed ports come first, then ports a socket had before, then the lowest free ones; ports that
+    somebody had before are left to them until nothing else is free.
     `taken` and `taken_paths` (who listens on Unix sockets) must not hold our own listeners.
     """
     work = _Assignment(registry, taken, Policy(ephemeral, reserved, privileged_below))
@@ -198,7 +199,7 @@ class _Assignment:
     def _place_lowest(self, want: Want) -> None:
         pool = want.allowed, want.listen.host
         # What was passed over stays taken, so each pool is walked only once.
-        candidates = self._candidates.setdefault(pool, _each_port(want.allowed))
+        candidates = self._candidates.setdefault(pool, in_preference(want.allowed, self._registry))
         for port in candidates:
             if not self._is_avoided(port) and self._holder(want.listen.host, port) is None:
                 self._give(want, port)
@@ -267,6 +268,15 @@ class _Assignment:
         parts += [(ephemeral, f"in the ephemeral range {first}-{last}")]
         parts += [(privileged, f"below {self._policy.privileged_below}, for root only")]
         return text + "none free: " + ", ".join(f"{count} {what}" for count, what in parts if count)
+
+
+def in_preference(ranges: Ranges, registry: Registry) -> Iterator[int]:
+    """The ports in the order in which new sockets get them: what somebody had before last, longest ago first."""
+    had: dict[int, str] = {}
+    for entry in registry.history.values():
+        had[entry.port] = max(entry.since, had.get(entry.port, ""))
+    yield from (port for port in _each_port(ranges) if port not in had)
+    yield from sorted((port for port in _each_port(ranges) if port in had), key=had.__getitem__)
 
 
 def _each_port(ranges: Ranges) -> Iterator[int]:
