@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
-import termios
 import time
 
-from projctl.preflight.processes import listening
+from projctl.preflight.processes import listening, waits_at
 
 _REQUEST = b"GET / HTTP/1.0\r\nHost: localhost\r\nUser-Agent: projctl-preflight\r\n\r\n"
 _BACKLOG = 128
@@ -107,12 +105,12 @@ class Probe:
         return socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
 
     def _is_taken(self) -> bool:
-        """Whether the connection has left the listener's queue; of Unix sockets, whether the request was read."""
+        """Whether the connection has left the listener's queue."""
         assert self._client is not None  # noqa: S101 - narrows the type
         if self.listener is None:
             return True
         if self.listener.family == socket.AF_UNIX:
-            return fcntl.ioctl(self._client.fileno(), termios.TIOCOUTQ, b"\0" * 4) == b"\0" * 4
+            return not waits_at(self.listener.getsockname())
         found = listening().get(os.fstat(self.listener.fileno()).st_ino)
         return found is not None and found[1] == 0
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _LISTENING = "0A"
+_CONNECTING = "02"
 _SOCKET = re.compile(r"socket:\[(\d+)\]")
 #: Seconds until processes that SIGKILL was sent to are given up: the kernel holds them.
 _KILL_TIMEOUT = 10.0
@@ -58,6 +59,16 @@ def listening() -> dict[int, tuple[int, int]]:
                     port, queue = fields[1].partition(":")[2], fields[4].partition(":")[2]
                     found[int(fields[9])] = int(port, 16), int(queue, 16)
     return found
+
+
+def waits_at(path: str) -> bool:
+    """Whether a connection to the Unix socket of that path has not been accepted yet."""
+    with contextlib.suppress(OSError):
+        for line in (_PROC / "net/unix").read_text(errors="surrogateescape").splitlines()[1:]:
+            fields = line.split(None, 7)
+            if fields[5] == _CONNECTING and fields[7:] == [path]:
+                return True
+    return False
 
 
 def end(main: int, stop_signal: int, patience: float) -> None:
