@@ -20,12 +20,16 @@ _NO_COUNTER = 2**64 - 1
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to look: socket units, what they listen on, and the control group of the server."""
+    """Where to look: socket units, what they listen on, the ids of the control groups that they were opened in.
+
+    `control_group` is the server's.
+    """
 
     sockets: tuple[str, ...]
     endpoints: tuple[Endpoint, ...]
     paths: tuple[str, ...]
     control_group: str
+    groups: frozenset[int] = frozenset()
 
 
 async def find_target(bus: Bus, sockets: Sequence[str], control_group: str) -> Target:
@@ -38,7 +42,9 @@ async def find_target(bus: Bus, sockets: Sequence[str], control_group: str) -> T
                 paths.append(address)
             elif kind == "Stream":
                 endpoints.append(sockdiag.parse_endpoint(address))
-    return Target(tuple(sockets), tuple(endpoints), tuple(paths), control_group)
+    groups = await bus.properties(*((unit, SOCKET, "ControlGroup") for unit in sockets))
+    known = {identity for group in groups if group and (identity := cgroup.identity(group)) is not None}
+    return Target(tuple(sockets), tuple(endpoints), tuple(paths), control_group, frozenset(known))
 
 
 async def observe(bus: Bus, target: Target) -> Observation:
@@ -62,7 +68,7 @@ async def observe(bus: Bus, target: Target) -> Observation:
 
 def _traffic(target: Target) -> Traffic | None:
     try:
-        tcp = sockdiag.tcp_traffic(target.endpoints)
+        tcp = sockdiag.tcp_traffic(target.endpoints, target.groups)
         unix = sockdiag.unix_traffic(target.paths)
     except OSError:
         return None

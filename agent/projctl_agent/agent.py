@@ -8,7 +8,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from projctl_agent import cgroup, checkpoint, httpd, status
+from projctl_agent import cgroup, checkpoint, httpd, status, tracks
 from projctl_agent.bus import BusError
 from projctl_agent.fleet import Fleet
 from projctl_agent.journal import Journal, Scope
@@ -18,6 +18,7 @@ from projctl_agent.notify import listening_sockets, notify, watchdog_interval
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from projctl_agent.idle import Track
     from projctl_agent.metrics import Exposition, Snapshot
 
 _LOG = logging.getLogger("projctl-agent")
@@ -30,15 +31,17 @@ _BATCH = 1000
 
 
 class Agent:
-    """All that runs in the process; `state_file` is None where nothing can be kept."""
+    """All that runs in the process; `state` is its directory, None where nothing can be kept."""
 
-    def __init__(self, scope: Scope, state_file: Path | None, *, user: bool) -> None:
+    def __init__(self, scope: Scope, state: Path | None, *, user: bool) -> None:
         self._journal = Journal(scope)
-        self._state_file = state_file
+        self._state_file = state and state / "checkpoint.json"
+        self._tracks_file = state and state / "tracks.json"
         self._user = user
         self._ledger, self._cursor = self._restore()
         self._saved = self._cursor
-        self._fleet = Fleet(lambda: self._ledger, self._news, _LOG.warning)
+        self._fleet = Fleet(lambda: self._ledger, self._news, _LOG.warning, self._restore_tracks())
+        self._saved_uses = _uses(self._fleet.tracks())
         self._reading = asyncio.Lock()
         self._pending: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -54,13 +57,22 @@ class Agent:
             _LOG.warning("cannot use the checkpoint, reading the whole journal: %s", error)
             return Ledger(), ""
 
+    def _restore_tracks(self) -> dict[str, Track]:
+        if self._tracks_file is None:
+            return {}
+        try:
+            return tracks.load(self._tracks_file)
+        except ValueError as error:
+            _LOG.warning("cannot use what was known of running projects: %s", error)
+            return {}
+
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set. Raises BusError or OSError when the agent cannot begin."""
         await self.catch_up()
         bus = await self._fleet.connect(user=self._user)
         servers = await self._serve()
         notify("READY=1\nSTATUS=watching")
-        signs = asyncio.create_task(_give_signs_of_life())
+        chores = [asyncio.create_task(work) for work in (_give_signs_of_life(), self._keep_tracks())]
         try:
             while not stopping.is_set():
                 await _first(bus.lost(), stopping.wait())
@@ -69,7 +81,8 @@ class Agent:
                     bus = await self._reconnect()
         finally:
             notify("STOPPING=1")
-            signs.cancel()
+            for chore in chores:
+                chore.cancel()
             for server in servers:
                 server.close()
             self._fleet.disconnect()
@@ -145,6 +158,22 @@ class Agent:
         except OSError as error:
             _LOG.warning("cannot save the checkpoint: %s", error)
 
+    async def _keep_tracks(self) -> None:
+        while True:
+            await asyncio.sleep(_SAVE_AFTER)
+            uses = _uses(self._fleet.tracks())
+            if uses != self._saved_uses:
+                self._save_tracks()
+                self._saved_uses = uses
+
+    def _save_tracks(self) -> None:
+        if self._tracks_file is None:
+            return
+        try:
+            tracks.save(self._tracks_file, self._fleet.tracks())
+        except OSError as error:
+            _LOG.warning("cannot save what is known of running projects: %s", error)
+
     async def _settle(self) -> None:
         for handle in self._pending.values():
             handle.cancel()
@@ -155,13 +184,14 @@ class Agent:
         for handle in self._pending.values():
             handle.cancel()
         await self._save()
+        self._save_tracks()
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         """The metrics as they are now, and their content type."""
         from projctl_agent.metrics import Exposition, Snapshot  # 10 MB that only a scrape needs
 
         await self.catch_up()
-        states = await self._fleet.states()
+        states = (await self._fleet.survey()).states
         memory = {
             name: size
             for name, watch in self._fleet.watches().items()
@@ -173,15 +203,22 @@ class Agent:
         return self._exposition.render(accept)
 
     async def status(self) -> dict[str, dict[str, Any]]:
-        """Every known project as the local socket shows it."""
+        """Every known instance as the local socket shows it."""
         await self.catch_up()
-        states, watches = await self._fleet.states(), self._fleet.watches()
+        survey = await self._fleet.survey()
+        failures, watches = await self._fleet.failures(survey.failed), self._fleet.watches()
         now = time.monotonic()
         known = self._ledger.projects
         return {
-            name: status.describe(states.get(name), known.get(name), watches.get(name), now)
-            for name in sorted(known.keys() | states.keys())
+            name: status.describe(
+                survey.states.get(name), known.get(name), watches.get(name), failures.get(name), now
+            )
+            for name in sorted(known.keys() | survey.states.keys())
         }
+
+
+def _uses(known: dict[str, Track]) -> dict[str, tuple[float, str]]:
+    return {invocation: (track.last_use, track.last_reason) for invocation, track in known.items()}
 
 
 async def _give_signs_of_life() -> None:

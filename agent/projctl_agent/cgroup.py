@@ -29,6 +29,14 @@ def directory(control_group: str) -> Path:
     return unified / control_group.lstrip("/")
 
 
+def identity(control_group: str) -> int | None:
+    """The kernel's id of the group, as socket tables name it; None when there is no such group."""
+    try:
+        return directory(control_group).stat().st_ino
+    except OSError:
+        return None
+
+
 def cpu_seconds(control_group: str) -> float | None:
     """CPU time of the group so far; None when it cannot be read."""
     try:

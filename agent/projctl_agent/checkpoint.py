@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from projctl_agent.lifecycle import BUCKETS, Ledger, Run, Totals
-from projctl_agent.names import project_of_service
+from projctl_agent.names import instance_of_service
 
 _VERSION = 1
 _T = TypeVar("_T")
@@ -37,7 +37,7 @@ def parse(text: str) -> tuple[Ledger, str]:
 
 
 def _project(name: str) -> str:
-    if project_of_service(f"projctl-{name}.service") != (name, False):
+    if instance_of_service(f"projctl-{name}.service") != (name, False):
         raise ValueError(f"not a project: {name!r}")
     return name
 
@@ -93,11 +93,16 @@ def load(path: Path) -> tuple[Ledger, str]:
 
 
 def save(path: Path, ledger: Ledger, cursor: str) -> None:
-    """Replace the checkpoint at once: a crash leaves the old one or the new one. Raises OSError."""
+    """Replace the checkpoint as a whole. Raises OSError."""
+    replace_file(path, dump(ledger, cursor))
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Replace a file at once: a crash leaves the old one or the new one. Raises OSError."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(dump(ledger, cursor))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)

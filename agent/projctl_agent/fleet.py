@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from projctl_agent import failure
 from projctl_agent.bus import Bus, BusError, Listener, UnitRow
-from projctl_agent.names import project_of_service, project_of_socket
+from projctl_agent.names import instance_of_service, instance_of_socket
 from projctl_agent.watch import Watch, open_watch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
+    from projctl_agent.failure import Failure
+    from projctl_agent.idle import Track
     from projctl_agent.lifecycle import Ledger
 
 #: Seconds until a question that systemd did not answer is repeated.
@@ -28,11 +32,26 @@ _STATES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The state of every instance by its name, and of those that failed the unit that did."""
+
+    states: dict[str, str]
+    failed: dict[str, str]
+
+
 class Fleet:
-    """Follows one systemd over connections that may be cut. `changed` is told that the journal has news."""
+    """Follows one systemd over connections that may be cut.
+
+    `changed` is told that the journal has news; `earlier` is what another agent knew of runs, by invocation.
+    """
 
     def __init__(
-        self, ledger: Callable[[], Ledger], changed: Callable[[], None], report: Callable[[str], None]
+        self,
+        ledger: Callable[[], Ledger],
+        changed: Callable[[], None],
+        report: Callable[[str], None],
+        earlier: Mapping[str, Track],
     ) -> None:
         self._ledger = ledger
         self._changed = changed
@@ -40,7 +59,7 @@ class Fleet:
         self._bus: Bus | None = None
         self._watches: dict[str, tuple[Watch, asyncio.Task[None]]] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
-        self._kept: dict[str, Watch] = {}
+        self._earlier = dict(earlier)
 
     async def connect(self, *, user: bool) -> Bus:
         """Connect and look for what runs. Raises BusError."""
@@ -60,21 +79,35 @@ class Fleet:
         self._bus = None
 
     def watches(self) -> dict[str, Watch]:
-        """The projects that run, by name."""
-        return {watch.settings.project: watch for watch, _ in self._watches.values()}
+        """The instances that run, by name."""
+        return {watch.settings.instance: watch for watch, _ in self._watches.values()}
 
-    async def states(self) -> dict[str, str]:
-        """The state of every project that systemd has loaded, by name; empty without a connection."""
+    def tracks(self) -> dict[str, Track]:
+        """What is known of the use of each run, by invocation."""
+        current = {watch.invocation: watch.track or watch.earlier for watch, _ in self._watches.values()}
+        return self._earlier | {invocation: track for invocation, track in current.items() if track}
+
+    async def survey(self) -> Survey:
+        """All instances that systemd has loaded; nothing without a connection."""
+        if not self._bus:
+            return Survey({}, {})
+        try:
+            return survey(await self._bus.list_units([_SERVICES, "projctl-*.socket"], []))
+        except BusError:
+            return Survey({}, {})
+
+    async def failures(self, failed: Mapping[str, str]) -> dict[str, Failure]:
+        """Why these instances failed, given their units; without those that systemd does not tell of."""
         if not self._bus:
             return {}
         try:
-            rows = await self._bus.list_units([_SERVICES, "projctl-*.socket"], [])
+            found = await asyncio.gather(*(failure.read(self._bus, unit) for unit in failed.values()))
         except BusError:
             return {}
-        return project_states(rows)
+        return {instance: why for instance, why in zip(failed, found, strict=True) if why}
 
     def _unit_changed(self, unit: str, changed: dict[str, Any]) -> None:
-        named = project_of_service(unit)
+        named = instance_of_service(unit)
         if not named:
             return
         state = changed.get("ActiveState")
@@ -99,12 +132,12 @@ class Fleet:
             self._open(row.name)
         opening = [task for service, task in self._opening.items() if service]
         await asyncio.gather(*opening, return_exceptions=True)
-        self._kept.clear()
+        self._earlier.clear()
 
     def _close_all(self) -> None:
         for service in list(self._watches):
-            if watch := self._close(service):
-                self._kept[watch.invocation] = watch
+            if (watch := self._close(service)) and (track := watch.track or watch.earlier):
+                self._earlier[watch.invocation] = track
 
     def _open(self, service: str) -> None:
         if service not in self._watches and service not in self._opening:
@@ -126,10 +159,9 @@ class Fleet:
         watch = await open_watch(self._bus, service)
         if watch is None:
             return
-        totals = self._ledger().projects.get(watch.settings.project)
+        totals = self._ledger().projects.get(watch.settings.instance)
         watch.told_no_counters = bool(totals and totals.told_no_counters)
-        if kept := self._kept.get(watch.invocation):
-            watch.track, watch.told_no_counters = kept.track, kept.told_no_counters
+        watch.earlier = self._earlier.get(watch.invocation)
         follower = asyncio.get_running_loop().create_task(watch.follow(self._bus))
         self._watches[service] = (watch, follower)
         follower.add_done_callback(lambda done: self._followed(service, done))
@@ -157,19 +189,34 @@ async def _insist(work: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(_PAUSE)
 
 
-def project_states(rows: list[UnitRow]) -> dict[str, str]:
-    """The state of each project out of its units: the service's, else whether a socket listens."""
+def survey(rows: list[UnitRow]) -> Survey:
+    """The state of each instance out of its units: the service's, else whether a socket listens."""
     listening: dict[str, bool] = {}
-    services: dict[str, str] = {}
+    fronts: dict[str, str] = {}
+    backends: dict[str, str] = {}
+    failed: dict[str, str] = {}
     for row in rows:
-        if project := project_of_socket(row.name):
-            listening[project] = listening.get(project, False) or row.active_state == "active"
-        elif (named := project_of_service(row.name)) and not named[1]:
-            # A service in back-off counts as failed: until it is over nothing answers.
-            state = "failed" if row.sub_state.startswith("auto-restart") else _STATES.get(row.active_state)
-            if state:
-                services[named[0]] = state
-    return {
-        project: services.get(project) or ("asleep" if listening.get(project) else "down")
-        for project in listening | services
+        if instance := instance_of_socket(row.name):
+            listening[instance] = listening.get(instance, False) or row.active_state == "active"
+        elif (named := instance_of_service(row.name)) and (state := _service_state(row)):
+            (backends if named[1] else fronts)[named[0]] = state
+            # Where both failed, the server behind the proxy is what did.
+            if state == "failed" and (named[1] or named[0] not in failed):
+                failed[named[0]] = row.name
+    states = {
+        name: _state(fronts.get(name), backends.get(name), listens=listening.get(name, False))
+        for name in listening | fronts
     }
+    return Survey(states, {name: unit for name, unit in failed.items() if states.get(name) == "failed"})
+
+
+def _service_state(row: UnitRow) -> str | None:
+    # A service in back-off counts as failed: until it is over nothing answers.
+    return "failed" if row.sub_state.startswith("auto-restart") else _STATES.get(row.active_state)
+
+
+def _state(front: str | None, backend: str | None, *, listens: bool) -> str:
+    """While a proxy waits for its server, or does not run because that failed, the server's state counts."""
+    if front not in {"running", "stopping"} and backend in {"starting", "failed"}:
+        return backend
+    return front or ("asleep" if listens else "down")

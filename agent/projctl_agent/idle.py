@@ -55,10 +55,14 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`next_look` and `would_stop_at` are monotonic seconds; None means never."""
+    """What to do, and why not yet; `next_look` and `would_stop_at` are monotonic seconds; None means never.
+
+    `activity` is what last counted as use; `held` says what keeps an idle project up (min_uptime), if anything.
+    """
 
     stop: bool
-    reason: str
+    activity: str
+    held: str | None
     idle_seconds: float
     uptime: float
     next_look: float | None
@@ -66,8 +70,32 @@ class Decision:
 
 
 def begin(started: float, observation: Observation) -> Track:
-    """The track of a project first seen now: whoever started it has just used it."""
+    """The track of a project first seen now: whoever started it has just used it.
+
+    What moved before, a readiness probe's connection included, lies below this baseline.
+    """
     return Track(started, observation.taken, "start", observation)
+
+
+def resume(policy: Policy, track: Track, now: Observation) -> tuple[Track, Decision]:
+    """As look, for a track that was left alone meanwhile: what cannot be ruled out counts as use until now."""
+    before = track.previous
+    if not before.taken <= now.taken or not track.last_use <= now.taken:
+        track = begin(track.started, now)
+        return track, decide(policy, track, now.taken)
+    if _is_doubtful(policy, before, now):
+        track = replace(track, last_use=now.taken, last_reason="restart")
+    return look(policy, track, now)
+
+
+def _is_doubtful(policy: Policy, before: Observation, now: Observation) -> bool:
+    """Whether use could have ended, or hidden in the average, between two looks that are far apart."""
+    if before.connections is None or before.connections or before.queue:
+        return True
+    if now.cpu_seconds is None or before.cpu_seconds is None:
+        return False
+    window = min(now.taken - before.taken, _interval(policy.idle_stop or 0.0))
+    return now.cpu_seconds - before.cpu_seconds >= BUSY_SHARE * max(window, MIN_WINDOW)
 
 
 def use(track: Track, now: Observation) -> str | None:
@@ -133,14 +161,19 @@ def decide(policy: Policy, track: Track, now: float) -> Decision:
     """What to do at `now`, given the last use."""
     idle, uptime = now - track.last_use, now - track.started
     if policy.idle_stop is None:
-        return Decision(False, "never", idle, uptime, None, None)
+        return Decision(False, track.last_reason, None, idle, uptime, None, None)
     due = max(track.last_use + policy.idle_stop, track.started + policy.min_uptime)
     if now >= due:
-        return Decision(True, "idle", idle, uptime, None, due)
-    reason = "min_uptime" if idle >= policy.idle_stop else track.last_reason if idle <= 0 else "idle"
-    return Decision(False, reason, idle, uptime, _next_look(policy.idle_stop, now, due), due)
+        return Decision(True, track.last_reason, None, idle, uptime, None, due)
+    held = "min_uptime" if idle >= policy.idle_stop else None
+    return Decision(False, track.last_reason, held, idle, uptime, _next_look(policy.idle_stop, now, due), due)
 
 
 def _next_look(idle_stop: float, now: float, due: float) -> float:
-    interval = max(MIN_LOOK, idle_stop / LOOKS)
+    interval = _interval(idle_stop)
     return due if due - now < 1.5 * interval else now + interval
+
+
+def _interval(idle_stop: float) -> float:
+    """Seconds between two looks."""
+    return max(MIN_LOOK, idle_stop / LOOKS)

@@ -10,7 +10,7 @@ from systemd import journal as sd
 
 from projctl_agent import messages
 from projctl_agent.lifecycle import Entry, Kind
-from projctl_agent.names import project_of_service
+from projctl_agent.names import instance_of_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +103,7 @@ class Journal:
             kind = _KINDS_OF_MANAGER.get(identity)
             fields = (self._scope.unit_field, self._scope.invocation_field)
         unit = _get(reader, fields[0])
-        if kind is None or not project_of_service(unit):
+        if kind is None or not instance_of_service(unit):
             return None
         monotonic, boot = reader._get_monotonic()
         source = _get(reader, "_SOURCE_REALTIME_TIMESTAMP")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from projctl_agent.names import project_of_service
+from projctl_agent.names import instance_of_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,7 +81,7 @@ _ENDS = frozenset({Kind.SUCCESS, Kind.FAILURE, Kind.STOPPED})
 
 @dataclass(slots=True)
 class Ledger:
-    """The totals of all projects, kept by feeding it every entry once, in order."""
+    """The totals of all projects (NAME, or NAME@K by instance), kept by feeding it every entry once, in order."""
 
     projects: dict[str, Totals] = field(default_factory=dict)
     boot: str = ""
@@ -89,7 +89,7 @@ class Ledger:
     def feed(self, entries: Iterable[Entry]) -> None:
         """Take over what these entries tell."""
         for entry in entries:
-            if named := project_of_service(entry.unit):
+            if named := instance_of_service(entry.unit):
                 self._turn_boot(entry.boot)
                 self._take(self.projects.setdefault(named[0], Totals()), entry, backend=named[1])
 

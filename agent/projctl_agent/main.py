@@ -44,7 +44,7 @@ def _run(*, user: bool) -> int:
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-        await agent.Agent(scope, _state_file(), user=user).run(stopping)
+        await agent.Agent(scope, _state_directory(), user=user).run(stopping)
 
     try:
         asyncio.run(work())
@@ -53,9 +53,9 @@ def _run(*, user: bool) -> int:
     return 0
 
 
-def _state_file() -> Path | None:
+def _state_directory() -> Path | None:
     directory = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    return Path(directory, "checkpoint.json") if directory else None
+    return Path(directory) if directory else None
 
 
 def _fail(message: str) -> int:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from systemd import journal
+
+from projctl_agent.names import project_and_number
+
+if TYPE_CHECKING:
+    from projctl_agent.idle import Decision
 
 IDLE_STOP = "d649923182a64247b971172f532f4fa7"
 IDLE_STOP_REFUSED = "4bfa4131724e43068a337e1a258fcdbd"
@@ -18,36 +25,42 @@ def _send(message_id: str, priority: int, message: str, fields: dict[str, object
 
 
 def idle_stop(
-    project: str, unit: str, invocation: str, *, idle: float, uptime: float, figures: dict[str, object]
+    instance: str, unit: str, invocation: str, decision: Decision, figures: dict[str, object]
 ) -> None:
-    """The decision to stop an idle project, before the stop is ordered. Times in seconds."""
+    """The decision to stop an idle project, before the stop is ordered."""
     _send(
         IDLE_STOP,
         _INFO,
-        f"Stopping project {project}: not used for {idle:.1f} s.",
-        _fields(project, "idle-stop", "idle", unit, invocation)
-        | {"PROJCTL_IDLE_SECONDS": f"{idle:.3f}", "PROJCTL_UPTIME_SECONDS": f"{uptime:.3f}"}
+        f"Stopping project {instance}: not used for {decision.idle_seconds:.1f} s.",
+        _fields(instance, "idle-stop", "idle", unit, invocation)
+        | {
+            "PROJCTL_IDLE_SECONDS": f"{decision.idle_seconds:.3f}",
+            "PROJCTL_UPTIME_SECONDS": f"{decision.uptime:.3f}",
+            "PROJCTL_ACTIVITY": decision.activity,
+        }
         | figures,
     )
 
 
-def idle_stop_refused(project: str, unit: str, invocation: str, error: str) -> None:
+def idle_stop_refused(instance: str, unit: str, invocation: str, error: str) -> None:
     """systemd did not take the order; the run goes on."""
-    text = f"Cannot stop idle project {project}: {error}"
-    _send(IDLE_STOP_REFUSED, _WARNING, text, _fields(project, "idle-stop-refused", "idle", unit, invocation))
+    text = f"Cannot stop idle project {instance}: {error}"
+    _send(IDLE_STOP_REFUSED, _WARNING, text, _fields(instance, "idle-stop-refused", "idle", unit, invocation))
 
 
-def no_counters(project: str, unit: str, invocation: str) -> None:
+def no_counters(instance: str, unit: str, invocation: str) -> None:
     """The kernel counts no bytes for a project's sockets: connections and CPU time tell of its use."""
     text = (
-        f"No byte counters for the sockets of project {project}: watching connections and CPU time instead."
+        f"No byte counters for the sockets of project {instance}: watching connections and CPU time instead."
     )
-    _send(NO_COUNTERS, _NOTICE, text, _fields(project, "no-counters", "no-counters", unit, invocation))
+    _send(NO_COUNTERS, _NOTICE, text, _fields(instance, "no-counters", "no-counters", unit, invocation))
 
 
-def _fields(project: str, event: str, reason: str, unit: str, invocation: str) -> dict[str, object]:
+def _fields(instance: str, event: str, reason: str, unit: str, invocation: str) -> dict[str, object]:
+    project, number = project_and_number(instance)
     return {
         "PROJCTL_PROJECT": project,
+        "PROJCTL_INSTANCE": number,
         "PROJCTL_EVENT": event,
         "PROJCTL_REASON": reason,
         "PROJCTL_UNIT": unit,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
-_SERVICE = re.compile(r"projctl-([a-z][a-z0-9-]{0,62})(\.backend)?\.service", re.ASCII)
-_SOCKET = re.compile(r"projctl-([a-z][a-z0-9-]{0,62})(?:\.[a-z][a-z0-9-]{0,30})?\.socket", re.ASCII)
+_NUMBER = r"(@[0-9]{1,9})?"
+_SERVICE = re.compile(rf"projctl-([a-z][a-z0-9-]{{0,62}})(\.backend)?{_NUMBER}\.service", re.ASCII)
+_SOCKET = re.compile(
+    rf"projctl-([a-z][a-z0-9-]{{0,62}})(\.[a-z][a-z0-9-]{{0,30}})?{_NUMBER}\.socket", re.ASCII
+)
 #: Ours, not a project's.
 RESERVED = frozenset({"agent", "agent-metrics"})
 UNIT_PATHS = "/org/freedesktop/systemd1/unit"
@@ -13,18 +16,27 @@ UNIT_PATHS = "/org/freedesktop/systemd1/unit"
 PATH_PREFIX = f"{UNIT_PATHS}/projctl_2d"
 
 
-def project_of_service(unit: str) -> tuple[str, bool] | None:
-    """The project of a service, and whether it is the backend behind a proxy; None for other units."""
+def instance_of_service(unit: str) -> tuple[str, bool] | None:
+    """The instance a service is of, and whether it is the backend behind a proxy; None for other units.
+
+    An instance is called like its project, or `NAME@K` where the project has several.
+    """
     match = _SERVICE.fullmatch(unit)
     if not match or match[1] in RESERVED:
         return None
-    return match[1], match[2] is not None
+    return match[1] + (match[3] or ""), match[2] is not None
 
 
-def project_of_socket(unit: str) -> str | None:
-    """The project that a socket belongs to; None for other units."""
+def instance_of_socket(unit: str) -> str | None:
+    """The instance that a socket belongs to; None for other units."""
     match = _SOCKET.fullmatch(unit)
-    return match[1] if match and match[1] not in RESERVED else None
+    return match[1] + (match[3] or "") if match and match[1] not in RESERVED else None
+
+
+def project_and_number(instance: str) -> tuple[str, str | None]:
+    """The project of an instance, and its number where there are several."""
+    project, _, number = instance.partition("@")
+    return project, number or None
 
 
 def object_path(unit: str) -> str:

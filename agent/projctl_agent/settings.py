@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from projctl_agent.names import project_of_service, project_of_socket
+from projctl_agent.names import instance_of_service, instance_of_socket
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,9 +17,12 @@ _SECTION = "[X-Projctl]"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Times in seconds, None: never. `service` is the unit to stop, `primary` the one with the server."""
+    """Times in seconds, None: never. `service` is the unit to stop, `primary` the one with the server.
 
-    project: str
+    `instance` is NAME, or NAME@K where a project has several; `sockets` are those whose use counts.
+    """
+
+    instance: str
     service: str
     primary: str
     sockets: tuple[str, ...]
@@ -63,20 +66,17 @@ def interpret(service: str, keys: dict[str, str]) -> Settings | None:
 
     Raises ValueError with what is wrong for a value that is no number of seconds.
     """
-    named = project_of_service(service)
+    named = instance_of_service(service)
     if not named or not keys or named[1] or keys.get("Role") == "backend":
         return None
-    project = named[0]
-    backend = keys.get("Backend", "")
-    primary = (
-        backend if keys.get("Role") == "proxy" and project_of_service(backend) == (project, True) else service
-    )
-    named_sockets = keys.get("Sockets", f"projctl-{project}.socket").split()
+    instance, backend = named[0], keys.get("Backend", "")
+    behind = keys.get("Role") == "proxy" and instance_of_service(backend) == (instance, True)
+    named_sockets = keys.get("Sockets", f"projctl-{instance}.socket").split()
     return Settings(
-        project=project,
+        instance=instance,
         service=service,
-        primary=primary,
-        sockets=tuple(unit for unit in named_sockets if project_of_socket(unit)),
+        primary=backend if behind else service,
+        sockets=tuple(unit for unit in named_sockets if instance_of_socket(unit)),
         idle_stop=_seconds(keys, "IdleStopSec", None),
         min_uptime=_seconds(keys, "MinUptimeSec", 0.0) or 0.0,
     )

@@ -6,10 +6,10 @@ import ipaddress
 import socket
 import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
@@ -18,7 +18,7 @@ _DUMP_REQUEST = 0x301
 _ESTABLISHED, _LISTEN = 1, 10
 _STATES = 1 << _ESTABLISHED | 1 << _LISTEN
 _BYTECODE_ATTRIBUTE = 1
-_TCP_INFO_ATTRIBUTE = 2
+_TCP_INFO_ATTRIBUTE, _GROUP_ATTRIBUTE = 2, 21
 _OP_JUMP, _OP_SOURCE_PORT_IS = 1, 11
 _UNIX_NAME_ATTRIBUTE, _UNIX_QUEUE_ATTRIBUTE = 0, 4
 _UNIX_SHOW_NAME_AND_QUEUE = 0x1 | 0x10
@@ -54,21 +54,50 @@ def parse_endpoint(text: str) -> Endpoint:
     return Endpoint(int(port), None if address.is_unspecified else address.packed)
 
 
-def tcp_traffic(endpoints: Iterable[Endpoint]) -> Traffic:
-    """What the kernel knows of these listeners and their connections. Raises OSError if it does not tell."""
+class _Row(NamedTuple):
+    """One TCP socket of the kernel's table; `group` is 0 where the kernel does not tell it."""
+
+    port: int
+    address: bytes
+    listens: bool
+    identity: int
+    queue: int
+    quiet_ms: int | None
+    group: int
+
+
+def tcp_traffic(endpoints: Iterable[Endpoint], groups: Collection[int] = ()) -> Traffic:
+    """What the kernel knows of these listeners and their connections. Raises OSError if it does not tell.
+
+    Where others listen on the same port too, `groups` tells ours apart: the kernel's ids of the control groups
+    that the listeners were opened in, which connections inherit. A port none of whose listeners lies in one of
+    them (a user's manager opens them elsewhere, an old kernel does not tell) counts as a whole.
+    """
     wanted = set(endpoints)
+    rows = [row for row in _tcp_rows({endpoint.port for endpoint in wanted}) if _is_wanted(row, wanted)]
+    told = {row.port for row in rows if row.listens and row.group in groups}
     found = Traffic()
-    if not wanted:
-        return found
-    code = _port_filter(sorted({endpoint.port for endpoint in wanted}))
+    for row in rows:
+        if row.port not in told or row.group in groups:
+            _add_tcp(found, row)
+    return found
+
+
+def _is_wanted(row: _Row, wanted: set[Endpoint]) -> bool:
+    return Endpoint(row.port) in wanted or Endpoint(row.port, row.address) in wanted
+
+
+def _tcp_rows(ports: Collection[int]) -> Iterator[_Row]:
+    if not ports:
+        return
+    code = _port_filter(sorted(ports))
     with _connect() as channel:
         for family in (socket.AF_INET, socket.AF_INET6):
             request = struct.pack(
                 "=BBBxI48x", family, socket.IPPROTO_TCP, 1 << (_TCP_INFO_ATTRIBUTE - 1), _STATES
             )
             for message in _dump(channel, request + _attribute(_BYTECODE_ATTRIBUTE, code)):
-                _add_tcp(found, wanted, message)
-    return found
+                yield _tcp_row(message)
 
 
 def unix_traffic(paths: Iterable[str]) -> Traffic:
@@ -133,21 +162,26 @@ def _attributes(data: memoryview) -> Iterator[tuple[int, memoryview]]:
         data = data[(length + _PADDED) & ~_PADDED :]
 
 
-def _add_tcp(found: Traffic, wanted: set[Endpoint], message: memoryview) -> None:
+def _tcp_row(message: memoryview) -> _Row:
     family, state, _, _, port, _, source, _, _, cookie, _, queue, *_ = _INET_MESSAGE.unpack_from(message)
-    port = socket.ntohs(port)
-    address = _plain_address(source[:4] if family == socket.AF_INET else source)
-    if Endpoint(port) not in wanted and Endpoint(port, address) not in wanted:
-        return
-    if state == _LISTEN:
-        found.queue += queue
-        return
-    found.connections.add(cookie)
+    quiet, group = None, 0
     for kind, payload in _attributes(message[_INET_MESSAGE.size :]):
         if kind == _TCP_INFO_ATTRIBUTE and len(payload) >= _LAST_DATA.size:
             sent, _, received = _LAST_DATA.unpack_from(payload)
             quiet = min(sent, received)
-            found.quiet_ms = quiet if found.quiet_ms is None else min(quiet, found.quiet_ms)
+        elif kind == _GROUP_ATTRIBUTE:
+            (group,) = struct.unpack_from("=Q", payload)
+    address = _plain_address(source[:4] if family == socket.AF_INET else source)
+    return _Row(socket.ntohs(port), address, state == _LISTEN, cookie, queue, quiet, group)
+
+
+def _add_tcp(found: Traffic, row: _Row) -> None:
+    if row.listens:
+        found.queue += row.queue
+        return
+    found.connections.add(row.identity)
+    if row.quiet_ms is not None:
+        found.quiet_ms = row.quiet_ms if found.quiet_ms is None else min(row.quiet_ms, found.quiet_ms)
 
 
 def _plain_address(packed: bytes) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from projctl_agent import activity, cgroup, idle, messages, settings
 from projctl_agent.bus import SERVICE, UNIT, Bus, BusError
-from projctl_agent.idle import Decision, Policy, Track
+from projctl_agent.idle import Decision, Observation, Policy, Track
 
 if TYPE_CHECKING:
     from projctl_agent.activity import Target
@@ -23,7 +23,10 @@ _RETRY = 10.0
 
 @dataclass(slots=True)
 class Watch:
-    """A project that runs. `track` is None until it was looked at; `decision` is the latest one."""
+    """A server that runs. `track` is None until it was looked at; `decision` is the latest one.
+
+    `earlier` is what was known of this run before the agent, or its connection to systemd, was away.
+    """
 
     settings: Settings
     invocation: str
@@ -32,6 +35,7 @@ class Watch:
     track: Track | None = None
     decision: Decision | None = None
     told_no_counters: bool = False
+    earlier: Track | None = None
 
     @property
     def policy(self) -> Policy:
@@ -56,17 +60,23 @@ class Watch:
             self.track = self.decision = None
             return None
         observation = await activity.observe(bus, self.target)
-        if self.track is None:
-            self.track = idle.begin(self.started, observation)
-            self.decision = idle.decide(self.policy, self.track, observation.taken)
-        else:
-            self.track, self.decision = idle.look(self.policy, self.track, observation)
+        self._judge(observation)
+        assert self.decision  # noqa: S101  just made
         if not observation.counted and not self.told_no_counters:
             self.told_no_counters = True
-            messages.no_counters(self.settings.project, self.settings.service, self.invocation)
+            messages.no_counters(self.settings.instance, self.settings.service, self.invocation)
         if self.decision.stop and await self._stop(bus):
             return _STOP_PATIENCE
         return max(0.0, (self.decision.next_look or 0.0) - time.monotonic())
+
+    def _judge(self, observation: Observation) -> None:
+        if self.track:
+            self.track, self.decision = idle.look(self.policy, self.track, observation)
+        elif self.earlier:
+            self.track, self.decision = idle.resume(self.policy, self.earlier, observation)
+        else:
+            self.track = idle.begin(self.started, observation)
+            self.decision = idle.decide(self.policy, self.track, observation.taken)
 
     async def _stop(self, bus: Bus) -> bool:
         """Stop the service unless a last look finds use; whether the order was given."""
@@ -78,21 +88,14 @@ class Watch:
         self.track, self.decision = idle.look(self.policy, self.track, last)
         if not self.decision.stop:
             return False
-        project, unit = self.settings.project, self.settings.service
-        messages.idle_stop(
-            project,
-            unit,
-            self.invocation,
-            idle=self.decision.idle_seconds,
-            uptime=self.decision.uptime,
-            figures=_fields(figures),
-        )
-        # Whatever comes of it, the next decision is a whole idle time away.
-        self.track = replace(self.track, last_use=last.taken, last_reason="stop")
+        instance, unit = self.settings.instance, self.settings.service
+        messages.idle_stop(instance, unit, self.invocation, self.decision, _fields(figures))
         try:
             await bus.stop_unit(unit)
         except BusError as error:
-            messages.idle_stop_refused(project, unit, self.invocation, str(error))
+            messages.idle_stop_refused(instance, unit, self.invocation, str(error))
+            # The next try is a whole idle time away.
+            self.track = replace(self.track, last_use=last.taken, last_reason="stop")
             self.decision = idle.decide(self.policy, self.track, last.taken)
             return False
         return True

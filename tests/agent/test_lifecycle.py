@@ -155,3 +155,21 @@ def test_counters_never_fall(entries: list[Entry]) -> None:
         now |= {(name, why): n for name, found in ledger.projects.items() for why, n in found.stops.items()}
         assert all(now[key] >= count for key, count in before.items())
         before = now
+
+
+def test_instances_are_counted_apart() -> None:
+    ledger = Ledger()
+    ledger.feed(
+        [
+            entry(Kind.STARTED, "a" * 32)._replace(unit="projctl-web@0.service"),
+            entry(Kind.STARTED, "c" * 32)._replace(unit="projctl-web@1.service"),
+            entry(Kind.IDLE_STOP, "c" * 32)._replace(unit="projctl-web@1.service"),
+            entry(Kind.STOPPING, "c" * 32)._replace(unit="projctl-web@1.service"),
+            entry(Kind.SUCCESS, "c" * 32)._replace(unit="projctl-web@1.service"),
+        ]
+    )
+    assert {name: found.stops for name, found in ledger.projects.items()} == {
+        "web@0": {},
+        "web@1": {"idle": 1},
+    }
+    assert checkpoint.parse(checkpoint.dump(ledger, "s=1")) == (ledger, "s=1")

@@ -35,7 +35,7 @@ def read(*texts: str, service: str = "projctl-blog.service") -> Settings | None:
 
 def test_all_keys() -> None:
     assert read(UNIT) == Settings(
-        project="blog",
+        instance="blog",
         service="projctl-blog.service",
         primary="projctl-blog.service",
         sockets=("projctl-blog.socket", "projctl-blog.admin.socket"),
@@ -79,6 +79,23 @@ def test_a_foreign_backend_is_not_followed(backend: str) -> None:
     assert found.primary == "projctl-blog.service"
 
 
+def test_an_instance_is_called_by_its_number() -> None:
+    text = "[X-Projctl]\nProject=blog\nInstance=1\nRole=proxy\nBackend=projctl-blog.backend@1.service\n"
+    found = read(text, service="projctl-blog@1.service")
+    assert found
+    assert (found.instance, found.primary) == ("blog@1", "projctl-blog.backend@1.service")
+    assert found.sockets == ("projctl-blog@1.socket",)
+    other = read(text.replace("backend@1", "backend@0"), service="projctl-blog@1.service")
+    assert other
+    assert other.primary == "projctl-blog@1.service"
+
+
+def test_a_socket_that_does_not_count_is_not_watched() -> None:
+    found = read(UNIT, "[X-Projctl]\nSockets=projctl-blog.socket\n")
+    assert found
+    assert found.sockets == ("projctl-blog.socket",)
+
+
 def test_foreign_sockets_are_left_out() -> None:
     found = read(UNIT, "[X-Projctl]\nSockets=sshd.socket projctl-agent.socket projctl-blog.socket\n")
     assert found
@@ -94,7 +111,7 @@ def test_foreign_sockets_are_left_out() -> None:
         ("projctl-blog.service", UNIT + "Role=backend\n"),
         ("sshd.service", UNIT),
         ("projctl-Blog.service", UNIT),
-        ("projctl-blog@1.service", UNIT),
+        ("projctl-blog@x.service", UNIT),
     ],
 )
 def test_what_is_no_project(service: str, text: str) -> None:

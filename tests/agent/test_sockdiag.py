@@ -100,6 +100,13 @@ def test_unix_sockets(stack: ExitStack, tmp_path: Path, abstract: bool) -> None:
     assert sockdiag.unix_traffic([shown]) == sockdiag.Traffic()
 
 
+def test_a_port_of_no_known_control_group_counts_as_a_whole(stack: ExitStack) -> None:
+    _, port = listen(stack)
+    stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+    found = sockdiag.tcp_traffic([Endpoint(port)], groups={1 << 60})
+    assert (found.queue, len(found.connections)) == (1, 1)
+
+
 def test_nothing_wanted_asks_nothing() -> None:
     assert sockdiag.tcp_traffic([]) == sockdiag.unix_traffic([]) == sockdiag.Traffic()
 

@@ -5,23 +5,31 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from projctl_agent import status
+from projctl_agent import failure, status
+from projctl_agent.activity import Target
 from projctl_agent.bus import UnitRow
-from projctl_agent.fleet import project_states
-from projctl_agent.idle import Decision, Observation, Policy, begin, decide
+from projctl_agent.failure import Failure
+from projctl_agent.fleet import survey
+from projctl_agent.idle import Decision, Observation, Policy, Track, begin, decide
 from projctl_agent.lifecycle import Totals
+from projctl_agent.settings import Settings
+from projctl_agent.watch import Watch
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+QUIET = Observation(100.0, 0, True, frozenset(), None, 0, None)
+FAILURE = Failure(result="exit-code", code=1, status=3, said="", restarts=5, next_start=20.0)
+
 
 def ask(path: Path, request: bytes) -> dict[str, Any]:
     async def projects() -> dict[str, dict[str, Any]]:
-        return {"web": status.describe("asleep", None, None, 0.0)}
+        return {"web": status.describe("asleep", None, None, None, 0.0)}
 
     async def work() -> bytes:
         listener = socket.socket(socket.AF_UNIX)
@@ -43,8 +51,8 @@ def ask(path: Path, request: bytes) -> dict[str, Any]:
 
 def test_status(tmp_path: Path) -> None:
     web = {
-        "state": "asleep", "idle_seconds": None, "memory_bytes": None, "starts": 0, "reason": None,
-        "would_stop_at": None,
+        "state": "asleep", "idle_seconds": None, "activity": None, "memory_bytes": None, "starts": 0,
+        "reason": None, "would_stop_at": None,
     }  # fmt: skip
     assert ask(tmp_path / "s", b'{"get":"status"}\n') == {"version": 1, "projects": {"web": web}}
 
@@ -58,8 +66,68 @@ def test_other_requests_are_refused(tmp_path: Path, request_: bytes) -> None:
 
 
 def test_a_project_ended_by_its_cap_is_asleep() -> None:
-    assert status.describe("failed", Totals(last_reason="max_runtime"), None, 0.0)["state"] == "asleep"
-    assert status.describe("failed", Totals(last_reason="crash"), None, 0.0)["state"] == "failed"
+    shown = status.describe("failed", Totals(last_reason="max_runtime"), None, FAILURE, 0.0)
+    assert (shown["state"], shown["reason"]) == ("asleep", "max_runtime")
+
+
+def watch(track: Track, policy: Policy, now: float) -> Watch:
+    settings = Settings("web", "projctl-web.service", "projctl-web.service", (), 60.0, 0.0)
+    return Watch(settings, "a" * 32, 0.0, Target((), (), (), "/none"), track, decide(policy, track, now))
+
+
+@pytest.mark.parametrize(
+    ("state", "uptime", "reason"),
+    [("running", 0.0, None), ("running", 900.0, "min_uptime"), ("stopping", 900.0, None)],
+)
+def test_what_runs_needs_no_reason(state: str, uptime: float, reason: str | None) -> None:
+    """How its last run ended says nothing of a server that runs."""
+    watched = watch(begin(100.0, QUIET), Policy(60.0, uptime), 170.0)
+    shown = status.describe(state, Totals(last_reason="idle"), watched, None, 170.0)
+    assert (shown["reason"], shown["activity"], shown["idle_seconds"]) == (reason, "start", 70.0)
+    assert shown["would_stop_at"] is not None
+
+
+@pytest.mark.parametrize("state", ["asleep", "down", None])
+def test_what_does_not_run_tells_how_it_ended(state: str | None) -> None:
+    assert status.describe(state, Totals(last_reason="idle"), None, None, 0.0)["reason"] == "idle"
+    assert status.describe(state, None, None, None, 0.0)["reason"] is None
+
+
+def test_a_failure_is_explained() -> None:
+    assert status.describe("failed", Totals(last_reason="crash"), None, None, 0.0)["reason"] == "crash"
+    shown = status.describe("failed", Totals(last_reason="crash"), None, FAILURE, 16.0)
+    assert shown["reason"] == "crash: exit status 3, 6 times, next start in 4 s"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "text"),
+    [
+        ({"restarts": 0}, "crash", "crash: exit status 3, next start in 4 s"),
+        ({"next_start": None}, "crash", "crash: exit status 3"),
+        ({"next_start": 10.0}, "crash", "crash: exit status 3, 6 times, next start in 0 s"),
+        ({"next_start": None}, "idle", "crash: exit status 3"),
+        ({"next_start": None, "status": 203}, "crash", "crash: cannot run its program (exit status 203)"),
+        (
+            {"next_start": None, "result": "signal", "code": 2, "status": 9}, "",
+            "crash: killed by SIGKILL",
+        ),
+        (
+            {"next_start": None, "result": "core-dump", "code": 3, "status": 11}, "",
+            "crash: killed by SIGSEGV, core dumped",
+        ),
+        ({"next_start": None, "result": "signal", "code": 2, "status": 99}, "", "crash: killed by signal 99"),
+        ({"next_start": None, "result": "timeout"}, "start_timeout", "start_timeout: not ready in time"),
+        ({"next_start": None, "result": "timeout", "code": 0}, "", "start_timeout: not ready in time"),
+        ({"next_start": None, "result": "oom-kill"}, "", "oom: out of memory"),
+        ({"next_start": None, "result": "strange", "code": 0}, "", "crash: strange"),
+        (
+            {"next_start": None, "said": "not ready within 2 s: / on 127.0.0.1:1 answers 503"}, "crash",
+            "crash: not ready within 2 s: / on 127.0.0.1:1 answers 503",
+        ),
+    ],
+)  # fmt: skip
+def test_explanations(changes: dict[str, Any], reason: str, text: str) -> None:
+    assert failure.explain(replace(FAILURE, **changes), reason, 16.0) == text
 
 
 def row(name: str, active: str, sub: str = "") -> UnitRow:
@@ -79,15 +147,44 @@ def row(name: str, active: str, sub: str = "") -> UnitRow:
         ([row("projctl-a.socket", "active"), row("projctl-a.service", "activating", "start")], "starting"),
         ([row("projctl-a.socket", "inactive"), row("projctl-a.admin.socket", "active")], "asleep"),
         ([row("projctl-a.socket", "active"), row("projctl-a.backend.service", "active")], "asleep"),
+        (
+            [row("projctl-a.socket", "active"), row("projctl-a.backend.service", "activating", "start-post")],
+            "starting",
+        ),
+        ([row("projctl-a.socket", "active"), row("projctl-a.backend.service", "failed", "failed")], "failed"),
+        (
+            [
+                row("projctl-a.service", "failed"),
+                row("projctl-a.backend.service", "activating", "auto-restart"),
+            ],
+            "failed",
+        ),
+        ([row("projctl-a.service", "active"), row("projctl-a.backend.service", "deactivating")], "running"),
     ],
 )
 def test_states(rows: list[UnitRow], state: str) -> None:
     others = [row("projctl-agent.service", "active"), row("projctl-agent-metrics.socket", "active")]
-    assert project_states([*others, *rows]) == {"a": state}
+    found = survey([*others, *rows])
+    assert found.states == {"a": state}
+    assert set(found.failed) == ({"a"} if state == "failed" else set())
+
+
+def test_each_instance_has_its_state_and_the_server_is_what_failed() -> None:
+    found = survey(
+        [
+            row("projctl-a@0.socket", "active"),
+            row("projctl-a.admin@0.socket", "inactive"),
+            row("projctl-a@1.socket", "active"),
+            row("projctl-a@1.service", "active"),
+            row("projctl-a@2.service", "failed"),
+            row("projctl-a.backend@2.service", "failed"),
+        ]
+    )
+    assert found.states == {"a@0": "asleep", "a@1": "running", "a@2": "failed"}
+    assert found.failed == {"a@2": "projctl-a.backend@2.service"}
 
 
 def test_the_time_of_the_stop_is_told() -> None:
-    observation = Observation(100.0, 0, True, frozenset(), None, 0, None)
-    decision = decide(Policy(60.0, 0.0), begin(100.0, observation), 110.0)
+    decision = decide(Policy(60.0, 0.0), begin(100.0, QUIET), 110.0)
     assert isinstance(decision, Decision)
     assert decision.would_stop_at == 160.0

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client.parser import text_string_to_metric_families
+from steps import ENVIRONMENT, ROOT, projctl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from projctl.lab import Lab
 
-ROOT = Path(__file__).parents[2]
 SERVER = f"{sys.executable} {ROOT}/tests/lab/activated_server.py"
 SYSTEM_UNITS = Path("/etc/systemd/system")
 ASK = """
@@ -60,14 +60,21 @@ class Stage:
         listen: str,
         *,
         service: str = "",
+        socket: str = "",
         start: bool = True,
         role: str = "server",
         **settings: str,
     ) -> None:
-        """Install a project around the activated server and open its socket."""
+        """Install a project, or one instance (NAME@K), around the activated server and open its socket."""
         unit = f"projctl-{name}"
-        self.write(f"{unit}.socket", f"[Socket]\nListenStream={listen}\nIPAccounting=yes\nNoDelay=yes\n")
-        keys = {"Project": name, "Role": role, "Sockets": f"{unit}.socket", "IdleStopSec": "1"} | settings
+        listens = f"[Socket]\nListenStream={listen}\nIPAccounting=yes\nNoDelay=yes\n{socket}\n"
+        self.write(f"{unit}.socket", listens)
+        keys = {
+            "Project": name.partition("@")[0],
+            "Role": role,
+            "Sockets": f"{unit}.socket",
+            "IdleStopSec": "1",
+        } | settings
         facts = "".join(f"{key}={value}\n" for key, value in keys.items())
         self.write(
             f"{unit}.service",
@@ -139,70 +146,29 @@ class Stage:
         text = self.lab.run(["journalctl", "-o", "json", *words]).stdout
         return [json.loads(line) for line in text.splitlines()]
 
+    def show(self, unit: str, *names: str) -> list[int]:
+        """Properties of a unit that are numbers."""
+        return [int(self.systemctl("show", "-P", name, unit)) for name in names]
+
     def invocation(self, name: str) -> str:
         return self.systemctl("show", "-P", "InvocationID", f"projctl-{name}.service")
 
 
-def command_drop_in() -> str:
-    """The drop-in that runs the agent from this tree with this Python, wherever both lie."""
-    lines = ["[Service]", "ExecStart=", f"ExecStart={sys.executable} -m projctl_agent"]
-    lines += [f"Environment=PYTHONPATH={ROOT}/agent PYTHONDONTWRITEBYTECODE=1"]
-    places = {Path(place).resolve() for place in (ROOT, sys.prefix, sys.base_prefix)}
-    hidden = sorted(place for place in places if place.parts[1] in {"root", "home"})
-    if hidden:
-        lines += ["ProtectHome=tmpfs", *(f"BindReadOnlyPaths={place}" for place in hidden)]
-    return "\n".join([*lines, ""])
-
-
 def install_agent(lab: Lab) -> Stage:
-    """Install the agent as shipped, and start it."""
-    stage = Stage(lab)
-    for kind in ("projctl-agent.service", "projctl-agent.socket", "projctl-agent-metrics.socket"):
-        stage.write(kind, (ROOT / "units" / kind).read_text())
-    for source, place in (
-        ("sysusers", "/etc/sysusers.d/projctl-agent.conf"),
-        ("rules", "/etc/polkit-1/rules.d/50-projctl-agent.rules"),
-        ("catalog", "/usr/lib/systemd/catalog/projctl-agent.catalog"),
-    ):
-        lab.write(place, (ROOT / "units" / f"projctl-agent.{source}").read_text())
-    stage.write("projctl-agent.service.d/command.conf", command_drop_in())
-    lab.run(["systemd-sysusers"])
-    lab.run(["journalctl", "--update-catalog"])
-    stage.systemctl("daemon-reload")
-    stage.systemctl("start", "projctl-agent.socket", "projctl-agent-metrics.socket", "projctl-agent.service")
-    return stage
+    """Install the agent as an administrator does."""
+    projctl(lab, "agent", "install")
+    return Stage(lab)
 
 
-def install_user_agent(lab: Lab, user: str) -> Stage:
-    """Install the same units for a user's own manager, with what differs there in a drop-in."""
-    lab.run(["useradd", "--create-home", "--shell", "/bin/sh", user])
-    uid = lab.run(["id", "-u", user]).stdout.strip()
+def install_user_agent(lab: Lab, name: str) -> Stage:
+    """Install the agent for a user's own manager, as that user does."""
+    lab.run(["useradd", "--create-home", "--shell", "/bin/sh", name])
+    uid = lab.run(["id", "-u", name]).stdout.strip()
     lab.run(["systemctl", "start", f"user@{uid}.service"])
-    home = Path("/home") / user
-    stage = Stage(lab, user, home / ".config/systemd/user", f"/run/user/{uid}")
-    for kind in ("projctl-agent.service", "projctl-agent.socket", "projctl-agent-metrics.socket"):
-        stage.write(kind, (ROOT / "units" / kind).read_text())
-    stage.write("projctl-agent.service.d/command.conf", user_drop_in())
-    lab.run(["chown", "-R", f"{user}:", home])
     for place in (ROOT, Path(sys.prefix), Path(sys.base_prefix)):
-        lab.run(["chmod", "o+x", *place.parents])  # in the lab alone: a user cannot bind a hidden interpreter
-    stage.systemctl("daemon-reload")
-    stage.systemctl("start", "projctl-agent.socket", "projctl-agent-metrics.socket", "projctl-agent.service")
-    return stage
-
-
-def user_drop_in() -> str:
-    """What a user's manager needs otherwise: its own identity, its runtime directory, no rights to give up."""
-    resets = ("User", "SupplementaryGroups", "IPAddressDeny", "IPAddressAllow", "SocketBindDeny")
-    lines = [line for line in command_drop_in().splitlines() if not line.startswith(("ProtectHome", "Bind"))]
-    lines = [line.replace("-m projctl_agent", "-m projctl_agent --user") for line in lines]
-    # These take capabilities out of the bounding set, which a user's manager may not.
-    privileged = (
-        "ProtectClock",
-        "ProtectHostname",
-        "ProtectKernelLogs",
-        "ProtectKernelModules",
-        "PrivateDevices",
-    )
-    lines += [*(f"{key}=" for key in resets), *(f"{key}=no" for key in (*privileged, "ProtectHome"))]
-    return "\n".join([*lines, "CapabilityBoundingSet=~", ""])
+        lab.run(["chmod", "o+x", *place.parents])  # in the lab alone, where all of this may lie below /root
+    home, runtime = Path("/home") / name, f"/run/user/{uid}"
+    environment = ENVIRONMENT | {"HOME": str(home), "XDG_RUNTIME_DIR": runtime, "USER": name}
+    words = [sys.executable, "-m", "projctl", "agent", "install", "--user"]
+    lab.run(words, user=name, cwd=home, env=environment)
+    return Stage(lab, name, home / ".config/systemd/user", runtime)

@@ -43,7 +43,7 @@ def test_an_idle_project_is_stopped_and_comes_back(stage: Stage) -> None:
     first = stage.get(5001)
     invocation = stage.invocation("web")
     shown = stage.status()["web"]
-    assert (shown["state"], shown["starts"]) == ("running", 1)
+    assert (shown["state"], shown["starts"], shown["reason"]) == ("running", 1, None)
     wait_for(lambda: stage.status()["web"]["would_stop_at"], "the time of the stop")
     assert stage.metrics()["projctl_running", ("project", "web")] == 1
     assert stage.metrics()["projctl_memory_bytes", ("project", "web")] > 1_000_000
@@ -81,7 +81,7 @@ def test_a_quiet_connection_that_is_held_is_use(stage: Stage) -> None:
         while time.monotonic() < end:
             assert stage.state("held") == "active"
             time.sleep(0.3)
-        assert stage.status()["held"]["reason"] == "connections"
+        assert stage.status()["held"]["activity"] == "connections"
     stage.wait_until_asleep("held")
     assert stage.stops("held") == {"idle": 1}
 
@@ -223,12 +223,16 @@ def test_the_journal_cannot_be_forged(stage: Stage) -> None:
         ("restart", "projctl-rights.service", False),
         ("stop", "projctl-rights.socket", False),
         ("stop", "foreign.service", False),
+        ("stop", "projctl-rights@0.service", True),
         ("stop", AGENT, False),
+        ("stop", "projctl-agent@0.service", False),
         ("stop", "dbus.service", False),
     ],
 )
 def test_what_the_agent_may_do(stage: Stage, verb: str, unit: str, allowed: bool) -> None:
     stage.project("rights", "5011", IdleStopSec="infinity")
+    for template in ("projctl-rights@0.service", "projctl-agent@0.service"):
+        stage.write(template, "[Service]\nExecStart=/bin/sleep 1000\n")
     stage.write("foreign.service", "[Service]\nExecStart=/bin/sleep 1000\n")
     stage.systemctl("start", "foreign.service")
     stage.get(5011)
@@ -272,6 +276,17 @@ def test_a_users_own_agent() -> None:
         wait_for(lambda: stage.systemctl("show", "-P", "NRestarts", AGENT) == "1", "a new agent")
         assert stage.totals("mine") == before
         assert len(stage.entries(MESSAGE_ID=NO_COUNTERS)) == 1
+        for name in ("pair@0", "pair@1"):
+            stage.project(name, "5002", socket="ReusePort=yes")
+        with stage.lab.connect(5002) as connection:
+            connection.sendall(b"GET /hold?seconds=60 HTTP/1.0\r\n\r\n")
+            assert connection.recv(4096)
+            # Whose connection it is cannot be told there, so that it keeps both.
+            stage.systemctl("start", "projctl-pair@0.service", "projctl-pair@1.service")
+            time.sleep(4)
+            assert [stage.state(name) for name in ("pair@0", "pair@1")] == ["active", "active"]
+        for name in ("pair@0", "pair@1"):
+            stage.wait_until_asleep(name)
 
 
 @pytest.mark.parametrize(

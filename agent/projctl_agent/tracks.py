@@ -1,0 +1,93 @@
+"""What an agent knew of the use of each run, kept for its successor."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from projctl_agent.checkpoint import replace_file
+from projctl_agent.idle import Observation, Track
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_VERSION = 1
+
+
+def dump(tracks: Mapping[str, Track]) -> str:
+    """The text of these tracks, which are by invocation."""
+    data = {"version": _VERSION, "tracks": {key: asdict(track) for key, track in tracks.items()}}
+    return json.dumps(data, separators=(",", ":"), default=sorted)  # connections are sets
+
+
+def parse(text: str) -> dict[str, Track]:
+    """The tracks of a text by invocation; raises ValueError for anything that dump did not write."""
+    try:
+        data = json.loads(text)
+        if data["version"] != _VERSION:
+            raise ValueError("another version")
+        return {key: _track(**track) for key, track in data["tracks"].items()}
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not the tracks of an agent: {error!r}") from None
+
+
+def _track(
+    *, started: object, last_use: object, last_reason: object, previous: dict[str, Any], quiet_rate: object
+) -> Track:
+    if not isinstance(last_reason, str):
+        raise TypeError("a reason must be a text")
+    return Track(
+        _number(started),
+        _number(last_use),
+        last_reason,
+        _observation(**previous),
+        None if quiet_rate is None else _number(quiet_rate),
+    )
+
+
+def _observation(
+    *, taken: object, ip_bytes: object, counted: object, connections: object, quiet: object, queue: object,
+    cpu_seconds: object,
+) -> Observation:  # fmt: skip
+    if not isinstance(counted, bool) or not isinstance(connections, list | None):
+        raise TypeError("not an observation")
+    return Observation(
+        taken=_number(taken),
+        ip_bytes=_count(ip_bytes),
+        counted=counted,
+        connections=None if connections is None else frozenset(map(_count, connections)),
+        quiet=None if quiet is None else _number(quiet),
+        queue=_count(queue),
+        cpu_seconds=None if cpu_seconds is None else _number(cpu_seconds),
+    )
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"must be a number, {value!r} is not")
+    return float(value)
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"must be a count, {value!r} is not")
+    return value
+
+
+def load(path: Path) -> dict[str, Track]:
+    """The tracks in a file; none without one. Raises ValueError where it is damaged."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ValueError(str(error)) from None
+    return parse(text)
+
+
+def save(path: Path, tracks: Mapping[str, Track]) -> None:
+    """Replace the file as a whole. Raises OSError."""
+    replace_file(path, dump(tracks))
