@@ -11,14 +11,15 @@ help:
 	@echo "make bench  measurements, printed as tables"
 	@echo "make clean  remove what these verbs made here"
 
-setup:
-	@.ci/setup
-
-demo: setup
+demo:
+	@.ci/setup demo
 	@$(PY) examples/demo/story.py
 
+setup:
+	@.ci/setup test
+
 test: setup
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n 2 --dist worksteal
 
 lint: setup
 	@$(PY) -m pytest tests/test_linters.py

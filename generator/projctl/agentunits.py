@@ -70,7 +70,8 @@ def _drop_in(program: Path, *, user: bool) -> str:
     lines = ["[Service]", "ExecStart=", f"ExecStart={command}"]
     needed = [] if user else [root for root in _environment() if _is_hidden(root)]
     if any(not root.startswith(("/tmp", "/var/tmp")) for root in needed):  # noqa: S108
-        lines.append("ProtectHome=tmpfs")
+        # From systemd 253 on the empty /root alone would be closed to the agent's user.
+        lines += ["ProtectHome=tmpfs", "TemporaryFileSystem=/root:ro,mode=0755"]
     lines += [f"BindReadOnlyPaths={unitfile.path_word(root)}" for root in needed]
     return "\n".join(lines) + "\n"
 

@@ -74,6 +74,7 @@ class Binds:
     """What a sandbox that hides homes and temporary files must let a project see again."""
 
     home: bool = False
+    root: bool = False
     writable: tuple[str, ...] = ()
     readable: tuple[str, ...] = ()
     in_place: tuple[str, ...] = ()
@@ -295,6 +296,7 @@ def binds(project: Project, facts: Facts, target: Target, ours: set[str]) -> Bin
     ]
     return Binds(
         home=any(_below(path, _HOMES) for path in (project.path, *readable)),
+        root=any(_below(path, ("/root",)) for path in (project.path, *readable)),
         writable=(project.path,) if hidden and not dynamic else (),
         readable=((project.path,) if hidden and dynamic else ()) + tuple(readable),
         in_place=(project.path,) if not hidden and not dynamic else (),
