@@ -52,8 +52,8 @@ async def observe(bus: Bus, target: Target) -> Observation:
     asked = [(unit, SOCKET, name) for unit in target.sockets for name in ("IPIngressBytes", "IPEgressBytes")]
     counters = [_NO_COUNTER if value is None else value for value in await bus.properties(*asked)]
     known = [value for value in counters if value != _NO_COUNTER]
-    # A Unix socket's unit has a counter too, one that never moves.
-    counted = bool(known) and len(known) == len(counters) and not target.paths
+    # A Unix socket's unit has a counter too, one that never moves. Without a socket there is nothing to count.
+    counted = len(known) == len(counters) and not target.paths
     traffic = _traffic(target)
     return Observation(
         taken=time.monotonic(),

@@ -1,4 +1,4 @@
-"""Why a project's service failed, in one line, and when systemd starts it again."""
+"""Why a project's service or socket failed, in one line, and when systemd starts it again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from projctl_agent.bus import SERVICE, UNIT
+from projctl_agent.bus import SERVICE, SOCKET, UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,11 @@ _WORDS = {
     "resources": "systemd lacks what it needs to start it",
     "watchdog": "gave no sign of life",
     "oom-kill": "out of memory",
+}
+_SOCKET_WORDS = {
+    "trigger-limit-hit": "the server was started too often without taking a connection",
+    "service-start-limit-hit": "the server was started too often",
+    "resources": "systemd cannot listen there",
 }
 #: What systemd could not do before the program began (systemd.exec(5), "Process Exit Codes").
 _EXIT_WORDS = {
@@ -47,9 +52,10 @@ _PROPERTIES = (
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What systemd knows of a failed service, in its own terms; `next_start` in monotonic seconds.
+    """What systemd knows of a failed unit, in its own terms; `next_start` in monotonic seconds.
 
-    `said` is why the readiness probe failed, empty where that did not end the start.
+    `said` is why the readiness probe failed, empty where that did not end the start; `socket` is whether the
+    unit is a socket, of which systemd tells no more than a result.
     """
 
     result: str
@@ -58,10 +64,14 @@ class Failure:
     said: str
     restarts: int
     next_start: float | None
+    socket: bool = False
 
 
 async def read(bus: Bus, unit: str) -> Failure | None:
     """Ask systemd about a unit; None where it does not tell. Raises BusError."""
+    if unit.endswith(".socket"):
+        (result,) = await bus.properties((unit, SOCKET, "Result"))
+        return None if result is None else Failure(result, 0, 0, "", 0, None, socket=True)
     values = await bus.properties(*((unit, *wanted) for wanted in _PROPERTIES))
     return None if values[0] is None else _failure(*values)
 
@@ -86,6 +96,8 @@ def _failure(
 
 def explain(failure: Failure, reason: str, now: float) -> str:
     """The failure in one line, headed by the reason that metrics count it by; `now` in monotonic seconds."""
+    if failure.socket:
+        return f"socket: {_SOCKET_WORDS.get(failure.result, failure.result)}"
     head = reason if reason in _WITH_REASON else _REASONS.get(failure.result, "crash")
     parts = [f"{head}: {_detail(failure)}"]
     if failure.next_start is not None:

@@ -195,9 +195,12 @@ def survey(rows: list[UnitRow]) -> Survey:
     fronts: dict[str, str] = {}
     backends: dict[str, str] = {}
     failed: dict[str, str] = {}
+    closed: dict[str, str] = {}
     for row in rows:
         if instance := instance_of_socket(row.name):
             listening[instance] = listening.get(instance, False) or row.active_state == "active"
+            if row.active_state == "failed":
+                closed[instance] = row.name
         elif (named := instance_of_service(row.name)) and (state := _service_state(row)):
             (backends if named[1] else fronts)[named[0]] = state
             # Where both failed, the server behind the proxy is what did.
@@ -207,6 +210,9 @@ def survey(rows: list[UnitRow]) -> Survey:
         name: _state(fronts.get(name), backends.get(name), listens=listening.get(name, False))
         for name in listening | fronts
     }
+    # Nothing starts a project whose socket failed, so that this is what to tell.
+    states |= dict.fromkeys(closed, "failed")
+    failed |= closed
     return Survey(states, {name: unit for name, unit in failed.items() if states.get(name) == "failed"})
 
 

@@ -160,6 +160,7 @@ def row(name: str, active: str, sub: str = "") -> UnitRow:
             "failed",
         ),
         ([row("projctl-a.service", "active"), row("projctl-a.backend.service", "deactivating")], "running"),
+        ([row("projctl-a.socket", "failed"), row("projctl-a.service", "inactive")], "failed"),
     ],
 )
 def test_states(rows: list[UnitRow], state: str) -> None:
@@ -167,6 +168,14 @@ def test_states(rows: list[UnitRow], state: str) -> None:
     found = survey([*others, *rows])
     assert found.states == {"a": state}
     assert set(found.failed) == ({"a"} if state == "failed" else set())
+
+
+def test_a_failed_socket_is_what_failed() -> None:
+    found = survey([row("projctl-a.socket", "failed"), row("projctl-a.service", "failed")])
+    assert found.failed == {"a": "projctl-a.socket"}
+    why = replace(FAILURE, result="trigger-limit-hit", socket=True)
+    assert failure.explain(why, "crash", 0.0).startswith("socket: the server was started too often without")
+    assert failure.explain(replace(why, result="strange"), "crash", 0.0) == "socket: strange"
 
 
 def test_each_instance_has_its_state_and_the_server_is_what_failed() -> None:

@@ -14,6 +14,7 @@ from projctl.lab import Lab
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+NO_COUNTERS = "4c17779e887147b59460df30aa683277"
 IDLE_STOP = "d649923182a64247b971172f532f4fa7"
 
 
@@ -115,3 +116,11 @@ def test_a_socket_that_does_not_count_keeps_nothing_awake(stage: Stage) -> None:
         stage.wait_until_asleep("quiet")
         (entry,) = stage.entries(MESSAGE_ID=IDLE_STOP, PROJCTL_PROJECT="quiet")
         assert entry["PROJCTL_ACTIVITY"] in {"start", "cpu"}
+
+
+def test_nothing_to_count_is_no_lack_of_counters(stage: Stage) -> None:
+    stage.project("alone", "5006", Sockets="")
+    with ExitStack() as stack:
+        hold(stage, stack, 5006)
+        stage.wait_until_asleep("alone")
+    assert stage.entries(MESSAGE_ID=NO_COUNTERS, PROJCTL_PROJECT="alone") == []

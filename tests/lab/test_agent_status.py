@@ -86,6 +86,13 @@ def test_a_server_that_failed_for_good_says_why(stage: Stage) -> None:
     reason(stage, "killed", r"crash: killed by SIGSEGV(, core dumped)?")
 
 
+def test_a_server_that_takes_no_connection_closes_its_socket_and_says_so(stage: Stage) -> None:
+    stage.project("shy", "5009", service="Type=exec\nExecStart=\nExecStart=/bin/true")
+    stage.lab.connect(5009).close()
+    reason(stage, "shy", r"socket: the server was started too often without taking a connection")
+    stage.systemctl("reset-failed", "projctl-shy.socket")
+
+
 def test_a_server_that_is_not_ready_says_what_the_probe_found(stage: Stage) -> None:
     projects = {
         "deaf": server(listen=5006, health=["/bin/false"], start_timeout="2s"),
