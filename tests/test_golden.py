@@ -9,6 +9,7 @@ import pytest
 from projctl import __version__, manifest, render
 from projctl.addresses import Address
 from projctl.machine import Facts
+from projctl.server import Target
 
 GOLDEN = Path(__file__).parent / "golden"
 ADDRESSES = {
@@ -43,7 +44,7 @@ def tree(systemd: int, *, user_mode: bool) -> dict[str, str]:
     """The units of the golden manifest."""
     fleet, problems = manifest.load([GOLDEN / "manifest.yaml"], layered=True)
     assert not problems
-    target = render.Target(systemd, user_mode, "/usr/bin/python3", "/usr/lib/projctl/ready.py")
+    target = Target(systemd, user_mode, "/usr/bin/python3", "/usr/lib/projctl/ready.py")
     origins = {name: f"/etc/projctl/projects.d/golden.yaml:{5 + i}" for i, name in enumerate(fleet.projects)}
     return render.units(fleet, ADDRESSES, FACTS, target, origins)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from projctl import check, claims, installed, machine, manifest, plan, registry, render, systemctl
 from projctl.diagnostics import Problem, ProjctlError, one_line, ordered, raise_errors
 from projctl.names import project_of
+from projctl.server import Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,14 +80,14 @@ def _kept(
     )
 
 
-def _target(scope: Scope, asked: int | None) -> render.Target:
+def _target(scope: Scope, asked: int | None) -> Target:
     package = Path(render.__file__).parent
     beside, checkout = package.parent, package.parents[1] / "runtime"
     ready = (
         next(d for d in (beside, checkout) if (d / "projctl_runtime").is_dir()) / "projctl_runtime/ready.py"
     )
     python = Path("/usr/bin/python3")
-    return render.Target(
+    return Target(
         systemd=asked or systemctl.version() or OLDEST,
         user_mode=scope.user,
         python=str(python if python.exists() else Path(sys.executable).resolve()),

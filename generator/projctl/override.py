@@ -12,7 +12,7 @@ from projctl.installed import DROP_IN
 from projctl.listen import parse_listen
 from projctl.names import instance_of, project_of, service_unit
 from projctl.plan import is_enabled
-from projctl.render import port_variables
+from projctl.server import port_variables
 from projctl.values import parse_range
 
 if TYPE_CHECKING:
