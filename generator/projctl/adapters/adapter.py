@@ -30,9 +30,9 @@ class Adapter:
     """One kind of server.
 
     `programs` and `modules` (for `python -m NAME`) tell it apart. It takes its sockets by `arguments`, added
-    once for each with `{fd}` filled in, or by `variables` of the descriptors, or by LISTEN_FDS alone. `options`
-    are added too (a flag has the value ""), each unless the command has it already; `replaced` ones, which name an
-    address and take a value, are left out, since the socket stands in their place.
+    once for each with `{fd}` or `{index}` filled in, or by `variables` of the descriptors, or by LISTEN_FDS alone.
+    `options` are added too (a flag has the value ""), each unless the command has it already; `replaced` ones,
+    which name an address and take a value, are left out, since the socket stands in their place.
     `notifies`: it sends READY=1. `most_sockets`: how many it can take (None: any number). `refused` maps
     options that lose the socket to what to do instead. `stop_signal` asks it to finish what it has accepted,
     `reload_signal` to take over a changed configuration. `access_log` is a regular expression of its access
@@ -76,8 +76,11 @@ class Adapter:
             if part
         ]
         if not (self.arguments and self._has(words, self.arguments[0])):
-            fds = (FIRST_FD + number for number in range(sockets))
-            added += [part.format(fd=fd) for fd in fds for part in self.arguments]
+            added += [
+                part.format(fd=FIRST_FD + index, index=index)
+                for index in range(sockets)
+                for part in self.arguments
+            ]
         return words + tuple(literal(argument) for argument in added)
 
     def launched(self, command: tuple[Word, ...], python: str, directory: str) -> tuple[Word, ...]:
