@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from projctl_runtime.stopping import StopPolicy
     from projctl_runtime.traffic import Traffic
 
+#: Seconds between two looks whether a WebSocket that has ended is closed.
+_LOOK = 0.5
+
 
 class Connection(asyncio.Protocol):
     """The protocol that the event loop sees; `inner` is uvicorn's, set by whoever accepts.
@@ -65,6 +68,15 @@ class Connection(asyncio.Protocol):
         """An application has ended a request."""
         self.working -= 1
         self._heard_at = self._loop.time()
+        if self._upgraded:
+            self._forget_when_gone()
+
+    def _forget_when_gone(self) -> None:
+        """The end of a WebSocket's connection is told to its own protocol only, so look until it is there."""
+        if self.gone:
+            self._traffic.connections.discard(self)
+        else:
+            self._loop.call_later(_LOOK, self._forget_when_gone)
 
     @property
     def gone(self) -> bool:

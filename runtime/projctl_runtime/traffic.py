@@ -66,7 +66,7 @@ class Traffic:
         return bool(self.connections or self.calls or self._closing)
 
     def purge(self) -> None:
-        """Forget connections that were WebSockets and are closed: nobody tells us of their end."""
+        """Forget connections that are closed without our being told: a refused handshake of a WebSocket."""
         self.connections -= {connection for connection in self.connections if connection.gone}
 
     def start_draining(self) -> None:

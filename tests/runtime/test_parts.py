@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from typing import Any
 
 import pytest
+from processes import PATIENCE
+from websockets.sync.client import connect as connect_websocket
 
-from projctl_runtime import RunnerError, StopPolicy
+from projctl_runtime import RunnerError, Server, ServerConfig, StopPolicy
 from projctl_runtime.application import interface_of
 from projctl_runtime.failure import reason
 from projctl_runtime.ports import parse
@@ -91,3 +94,28 @@ def test_reasons_are_one_line() -> None:
     assert reason(ModuleNotFoundError("No module named 'x'")) == "No module named 'x'"
     assert reason(ValueError("one\n  two")) == "ValueError: one two"
     assert reason(KeyError()) == "KeyError"
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """A WebSocket that answers once and waits for its end."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
+def talk(port: int) -> str:
+    with connect_websocket(f"ws://127.0.0.1:{port}/") as websocket:
+        websocket.send("hello")
+        return str(websocket.recv(PATIENCE))
+
+
+def test_a_closed_websocket_is_forgotten() -> None:
+    async def serve() -> None:
+        async with Server(ServerConfig(echo, lifespan="off", listen="0")) as server:
+            assert await asyncio.to_thread(talk, server.sockets[0].getsockname()[1]) == "hello"
+            async with asyncio.timeout(PATIENCE):
+                while server.traffic.connections:
+                    await asyncio.sleep(0.05)
+
+    asyncio.run(serve())
