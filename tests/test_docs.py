@@ -60,7 +60,9 @@ def commands() -> dict[str, click.Command]:
     for name in cli.list_commands(context):
         command = cli.get_command(context, name)
         assert command
-        inner = command.commands.items() if isinstance(command, click.Group) else [("", command)]
+        inner = list(command.commands.items()) if isinstance(command, click.Group) else [("", command)]
+        if isinstance(command, click.Group) and command.invoke_without_command:
+            inner.append(("", command))
         found |= {f"{name} {sub}".strip(): verb for sub, verb in inner}
     return found
 

@@ -68,6 +68,12 @@ def read_registry(scope: Scope, there: Installed) -> tuple[registry.Registry, li
     return found, [Problem(message, hint=hint, severity="warning")]
 
 
+def held_now(scope: Scope) -> frozenset[int]:
+    """Every TCP port that a socket unit has open or a process listens on, ours included."""
+    units = {a.port for addresses in _open_units(scope).values() for a in addresses if a.port is not None}
+    return frozenset(units | {port for _, port in machine.listeners()})
+
+
 def _by_endpoint(open_units: Mapping[str, list[Address]]) -> dict[tuple[str | None, int], str]:
     """Who has each port, as messages name it."""
     return {

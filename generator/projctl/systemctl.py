@@ -147,6 +147,11 @@ def journal(scope: Scope, arguments: Sequence[str]) -> int:
         raise ProjctlError("cannot find journalctl: is systemd installed?") from None
 
 
+def journal_lines(arguments: Sequence[str]) -> list[str]:
+    """The lines that journalctl prints."""
+    return _checked(["journalctl", "--no-pager", "--quiet", *arguments], _ANSWER).splitlines()
+
+
 def _jobs(scope: Scope, verb: str, units: Sequence[str]) -> None:
     # systemctl without a unit would be an error, and nothing to do is none.
     for chunk in _chunks(units):

@@ -20,8 +20,10 @@ _VERBS = {
     "agent": "projctl.cli.agent:agent",
     "check": "projctl.cli.render:check",
     "diff": "projctl.cli.apply:diff",
+    "info": "projctl.cli.info:info",
     "list": "projctl.cli.show:list_",
     "logs": "projctl.cli.show:logs",
+    "ports": "projctl.cli.ports:ports",
     "reload": "projctl.cli.jobs:reload",
     "render": "projctl.cli.render:render",
     "restart": "projctl.cli.jobs:restart",
@@ -81,7 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _status(arguments: Sequence[str] | None) -> int:
     try:
         result: Any = cli.main(
-            args=None if arguments is None else list(arguments), prog_name="projctl", standalone_mode=False
+            args=None if arguments is None else list(arguments),
+            prog_name="projctl",
+            standalone_mode=False,
+            # https://no-color.org: set and not empty.
+            color=False if os.environ.get("NO_COLOR") else None,
         )
         sys.stdout.flush()
     except click.exceptions.Exit as error:
