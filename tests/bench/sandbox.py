@@ -63,7 +63,7 @@ def set_up(lab: Lab) -> dict[str, int]:
     for name, directives in ALONE.items():
         text = "\n".join(("[Service]", *directives)) + "\n"
         lab.write(f"/etc/systemd/system/projctl-{name}-alone.service.d/alone.conf", text)
-    plan = lab.run([*PROJCTL, "apply", "-f", "/srv/bench/projects.yaml"]).stdout
+    plan = lab.run([*PROJCTL, "apply", "--no-preflight", "-f", "/srv/bench/projects.yaml"]).stdout
     ports = dict(re.findall(r"projctl-(\S+)\.socket +listens on (\d+)", plan))
     return {name: int(ports[name]) for name in projects()}
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def _prepare(place: Path) -> None:
     environment = {**os.environ, "GOCACHE": str(place / "cache"), "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
-    command = ["go", "build", "-o", str(place / "server"), "."]
+    command = ["go", "build", "-buildvcs=false", "-o", str(place / "server"), "."]
     subprocess.run(command, cwd=APPS / "go", env=environment, check=True, capture_output=True, timeout=300)
 
 
