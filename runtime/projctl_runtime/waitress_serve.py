@@ -22,7 +22,7 @@ from waitress.runner import run
 from waitress.server import BaseWSGIServer
 
 _ADDRESSES = ("listen", "host", "port", "unix_socket", "unix_socket_perms")
-#: Seconds that a connection which has sent nothing yet is waited for at the end.
+#: Seconds that the first or next byte of a request is waited for at the end.
 _SILENCE = 5.0
 #: The kernel cuts it to net.core.somaxconn, as for systemd's own; waitress would set 1024.
 _BACKLOG = 65535
@@ -61,17 +61,17 @@ class Service:
         self._server.task_dispatcher.shutdown()
 
     def _connections(self) -> list[Any]:
-        """Those still open; of them, the ones that wait for another request are told to close."""
+        """Those still open; of them, the ones that nothing more is expected from are told to close."""
         found = [channel for listener in self._listeners for channel in listener.active_channels.values()]
         for channel in found:
-            fresh = channel.last_activity == channel.creation_time and time.time() < self._deadline
-            if not (channel.requests or channel.request or fresh):
+            between = channel.request is None and channel.last_activity != channel.creation_time
+            if not channel.requests and (between or self._silent(channel)):
                 channel.will_close = True
         return found
 
-    @property
-    def _deadline(self) -> float:
-        return (self._stopped or 0) + _SILENCE
+    def _silent(self, channel: Any) -> bool:  # noqa: ANN401 - waitress' own
+        since: float = max(channel.last_activity, self._stopped or 0)
+        return time.time() - since > _SILENCE
 
 
 def serve(application: object, **options: Any) -> None:  # noqa: ANN401 - waitress' own
