@@ -7,7 +7,6 @@ import os
 import re
 import sys
 import traceback
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 from projctl_runtime.failure import RunnerError
@@ -86,8 +85,22 @@ def parser() -> argparse.ArgumentParser:
     add("--access-log", action="store_true", help="one line for each request on standard output")
     add("--app-dir", default=".", metavar="DIR", help="where modules are looked for first")
     add("--traceback", action="store_true", help="show where an application failed to start")
-    add("--version", action="version", version=f"projctl-serve {metadata.version('projctl')}")
+    add("--version", action=_ShowVersion, nargs=0, default=argparse.SUPPRESS, help="show the version")
     return made
+
+
+class _ShowVersion(argparse.Action):
+    """Looks the version up only when asked: each start would pay for it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib import metadata
+
+        try:
+            version = metadata.version("projctl")
+        except metadata.PackageNotFoundError:
+            version = "of a checkout"
+        print(f"projctl-serve {version}")  # noqa: T201
+        parser.exit()
 
 
 def _count(text: str) -> int:

@@ -60,7 +60,7 @@ def test_ready_figures_and_stopping(manager: Manager, connect: Connect) -> None:
     words = ["a=shop:app", "b=shop:admin", "--listen", "a=0", "--listen", "b=0"]
     with running(*words, environment={"NOTIFY_SOCKET": manager.address}) as runner:
         assert manager.next() == ["READY=1", "STATUS=0 requests served, 0 connections"]
-        assert "lifespan startup" in runner.lines
+        assert runner.wait_for("lifespan startup")
         for name in ("a", "b", "b"):
             ask(connect(runner, name))
         assert manager.until("STATUS=3 requests served, .*")
