@@ -146,5 +146,7 @@ def test_every_verdict_has_its_message() -> None:
 def test_a_cure_for_the_wrapper_comes_first() -> None:
     assert advice(Verdict("own-port"), "leave it out", proxied=False) == "leave it out"
     assert "server: proxy" in str(advice(Verdict("own-port"), None, proxied=False))
+    asked = str(advice(Verdict("own-port"), None, "let it listen", proxied=False))
+    assert asked.startswith("let it listen; or write ") and "server: proxy" in asked
     assert "--port $PORT" in str(advice(Verdict("own-port"), "leave it out", proxied=True))
     assert advice(Verdict("exited"), None, proxied=False) is None

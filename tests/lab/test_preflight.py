@@ -99,7 +99,7 @@ BAD = {
     "own-js": (
         project("node own.js"),
         "opened its own port 3999 instead of taking its socket",
-        'hint: write "server: proxy": a proxy then holds the socket, and the server listens on $PORT',
+        'hint: let the script listen on {fd: 3}; or write "server: proxy": a proxy then holds the socket',
     ),
     "setsid": (
         project("setsid gunicorn shop:app", "native"),

@@ -37,6 +37,7 @@ class Adapter:
     options that lose the socket to what to do instead. `stop_signal` asks it to finish what it has accepted,
     `reload_signal` to take over a changed configuration. `access_log` is a regular expression of its access
     log's lines with the groups `status` and, where it tells, `seconds` or `milliseconds`.
+    `asks` is what the program or its configuration must say itself to take the socket, as a hint.
     `launcher` is a file of projctl_runtime that the project's own Python runs in the program's place.
     """
 
@@ -55,6 +56,7 @@ class Adapter:
     reload_signal: str | None = None
     access_log: str | None = None
     launcher: str | None = None
+    asks: str | None = None
 
     def recognises(self, words: tuple[Word, ...]) -> bool:
         """Whether `words` start this kind of server directly (not through a wrapper)."""

@@ -25,5 +25,6 @@ class _Node(Adapter):
 ADAPTER = _Node(
     name="node",
     programs=("node", "nodejs"),
+    asks="let the script listen on {fd: 3}",
     refused={"--watch": _RESTARTS, "--watch-path": _RESTARTS},
 )

@@ -26,6 +26,7 @@ ADAPTER = Adapter(
     notifies=True,
     most_sockets=1,
     refused={"-D": _IN_FOREGROUND, "--daemonize": _IN_FOREGROUND},
+    asks='write "listen = /dev/fd/3" in the pool',
     stop_signal="SIGQUIT",
     reload_signal="SIGUSR2",
     access_log=r'"[A-Z]+ [^"]*" (?P<status>[1-5]\d\d)(?: (?P<seconds>\d+\.\d+))?$',

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from projctl import accounts, wrappers
+from projctl import accounts, adapters, wrappers
 from projctl.diagnostics import Problem, ProjctlError, ordered
 from projctl.preflight import cache, launch
 from projctl.preflight.verdict import Verdict, advice, message
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from projctl.build import Build
+    from projctl.model import Project
     from projctl.preflight.launch import Launch
 
 #: Adapters that take a socket only at the address in their own configuration: a trial would open that address.
@@ -175,6 +176,11 @@ def _verdict(text: str, guard: subprocess.Popen[str]) -> Verdict:
     return Verdict("broken", text=said[-1] if said else "the trial was ended from outside")
 
 
+def _cures(project: Project) -> tuple[str | None, str | None]:
+    """What to do about a wrapper around the server, and what the server itself asks for to take its socket."""
+    return wrappers.cure(project), adapters.choose(project).asks
+
+
 def problems(found: Build, trials: Iterable[Trial], verdicts: Mapping[str, Verdict]) -> list[Problem]:
     """A problem for each verdict that is not good, at the project's `run`."""
     proxied = {trial.project: trial.proxied for trial in trials}
@@ -183,7 +189,7 @@ def problems(found: Build, trials: Iterable[Trial], verdicts: Mapping[str, Verdi
             message(verdict, proxied=proxied[name]),
             found.fleet.mark(name, "run"),
             f"$.projects.{name}.run",
-            advice(verdict, wrappers.cure(found.fleet.projects[name]), proxied=proxied[name]),
+            advice(verdict, *_cures(found.fleet.projects[name]), proxied=proxied[name]),
         )
         for name, verdict in verdicts.items()
         if not verdict.good

@@ -83,10 +83,11 @@ def _output(said: Sequence[str]) -> str:
     return "; it said last:" + "".join(f"\n    {line}" for line in said) if said else ""
 
 
-def advice(verdict: Verdict, cure: str | None, *, proxied: bool) -> str | None:
-    """How to mend it; `cure` is for a wrapper that was found around the server."""
+def advice(verdict: Verdict, cure: str | None, asks: str | None = None, *, proxied: bool) -> str | None:
+    """How to mend it; `cure` is for a wrapper around the server, `asks` what the server must say to take its socket."""
     if verdict.outcome == "own-port":
-        return _WHERE if proxied else cure or _OWN_PORT
+        own = f"{asks}; or {_OWN_PORT}" if asks else _OWN_PORT
+        return _WHERE if proxied else cure or own
     if verdict.outcome == "left":
         return "let it stay in the foreground: systemd takes care of it there"
     if verdict.outcome == "not-ready":
