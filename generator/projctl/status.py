@@ -47,6 +47,8 @@ class ProjectStatus:
     unit: str
     reason: str | None = None
     override: bool = False
+    activity: str | None = None
+    would_stop_at: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The object that `list --json` prints."""
@@ -127,6 +129,8 @@ def _project(
         idle_seconds=agent.get("idle_seconds") if up else None,
         starts=agent.get("starts"),
         unit=unit,
+        activity=agent.get("activity") if up else None,
+        would_stop_at=agent.get("would_stop_at") if up else None,
         reason=agent.get("reason") or _reason(server, state),
     )
 

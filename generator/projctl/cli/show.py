@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -97,8 +98,19 @@ def _facts(project: ProjectStatus) -> list[tuple[str, str]]:
         ("cpu", cpu),
         ("uptime", listing.span(project.uptime_seconds)),
         ("idle", listing.span(project.idle_seconds)),
+        ("last use", project.activity or "-"),
+        ("would stop", _clock(project.would_stop_at)),
         ("starts", listing.known(project.starts)),
     ]
+
+
+def _clock(moment: float | None) -> str:
+    """A time of today, or with its date."""
+    if moment is None:
+        return "-"
+    local = datetime.fromtimestamp(moment).astimezone()
+    today = local.date() == datetime.now().astimezone().date()
+    return f"at {local:%H:%M:%S}" if today else f"at {local:%Y-%m-%d %H:%M}"
 
 
 @click.command(
