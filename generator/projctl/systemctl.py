@@ -152,10 +152,22 @@ def journal_lines(arguments: Sequence[str]) -> list[str]:
     return _checked(["journalctl", "--no-pager", "--quiet", *arguments], _ANSWER).splitlines()
 
 
-def _jobs(scope: Scope, verb: str, units: Sequence[str]) -> None:
+def _jobs(scope: Scope, verb: str, names: Sequence[str]) -> None:
     # systemctl without a unit would be an error, and nothing to do is none.
-    for chunk in _chunks(units):
-        _checked(["systemctl", *scope.flags, verb, "--", *chunk], _JOB)
+    for chunk in _chunks(names):
+        try:
+            _checked(["systemctl", *scope.flags, verb, "--", *chunk], _JOB)
+        except ProjctlError as error:
+            raise ProjctlError(f"{error.problems[0].message}{_failed(scope, chunk)}") from None
+
+
+def _failed(scope: Scope, names: Sequence[str]) -> str:
+    """Which of several units failed, where systemctl only says that some job did."""
+    if len(names) < 2:
+        return ""
+    states = units(scope, "projctl*")
+    failed = [name for name in names if states.get(name, ("inactive", ""))[0] in ("failed", "inactive")]
+    return f" ({', '.join(failed[:5])}{', …' if len(failed) > 5 else ''})" if failed else ""
 
 
 def _chunks(units: Sequence[str], size: int = 500) -> list[Sequence[str]]:

@@ -18,7 +18,7 @@ BAD = {
     "unknown user": (server(user="nosuchuser"), 'unknown user "nosuchuser"'),
     "missing program": (server(run="/srv/nothing here"), "/srv/nothing"),
     "missing env_file": (server(env_file="/srv/no.env"), "cannot find the file /srv/no.env"),
-    "unknown server": (server(server="apache"), 'unknown server "apache", must be one of: gunicorn, '),
+    "unknown server": (server(server="apache"), 'unknown server "apache", must be one of: caddy, '),
     "lost socket": ({"path": "/srv", "run": "gunicorn --reuse-port a:b"}, "--reuse-port"),
     "two sockets": (
         {"path": "/srv", "run": "uvicorn a:b", "listen": {"a": 3401, "b": 3402}}, "uvicorn takes 1 socket only",
