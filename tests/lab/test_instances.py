@@ -181,7 +181,7 @@ BAD = {
         {"listen": {"a": {"address": 3000, "wakes": False}}},
         "at least one socket that may wake the project",
     ),
-    "long form": ({"listen": {"a": {"addres": 3000}}}, 'unknown key "addres", must be one of: address, '),
+    "long form": ({"listen": {"a": {"addr": 3000}}}, 'unknown key "addr", must be one of: address, '),
 }
 
 
