@@ -181,7 +181,16 @@ class _Journal:
 def confirm(scope: Scope) -> None:
     """Note that everything is as wanted: what changes in the unit directory from now on is looked at again."""
     with _clear(f"cannot write to {scope.state}"):
+        _sweep(scope)
         write(scope.state / installed.STAMP, "")
+
+
+def _sweep(scope: Scope) -> None:
+    """Remove what runs that were killed had half written; the lock is held, so nobody is writing now."""
+    for directory, names in ((scope.state, (REGISTRY, installed.STAMP)), (scope.units, ("projctl",))):
+        for path in [path for name in names for path in directory.glob(f".{name}*")]:
+            if not path.name.startswith(f".{agentunits.SERVICE.partition('.')[0]}"):
+                path.unlink(missing_ok=True)
 
 
 def run(plan: Plan, scope: Scope, registry: str, *, tell: Callable[[str], None] = lambda _: None) -> None:
@@ -241,19 +250,20 @@ def _change_files(plan: Plan, scope: Scope, before: _Journal) -> None:
         before.remember(path)
         old = before.files[path]
         write(path, text, times=old[1] if old and unit in plan.keep_time else None)
-    for unit in plan.delete:
-        before.remember(scope.units / unit)
-        (scope.units / unit).unlink(missing_ok=True)
     for unit in plan.link:
         link = installed.target_link(scope) if unit == TARGET else installed.wants(scope) / unit
         before.links.append((link, None))
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
         link.symlink_to(scope.units / unit)
+    # Before the unit goes: of a link alone the next apply would not know that it is ours.
     for unit in plan.unlink:
         link = installed.target_link(scope) if unit == TARGET else installed.wants(scope) / unit
         before.links.append((link, str(link.readlink())))
         link.unlink(missing_ok=True)
+    for unit in plan.delete:
+        before.remember(scope.units / unit)
+        (scope.units / unit).unlink(missing_ok=True)
 
 
 def install_agent(scope: Scope, files: Mapping[Path, str], *, start: bool) -> None:
