@@ -85,12 +85,17 @@ def _by_endpoint(open_units: Mapping[str, list[Address]]) -> dict[tuple[str | No
 
 
 def _open_units(scope: Scope) -> dict[str, list[Address]]:
-    """The addresses of all socket units that systemd has open; none where no systemd answers."""
+    """The addresses of our socket units that are open and of all others that systemd has loaded.
+
+    Those of others open again at the next boot, or when somebody starts them. None where no systemd answers.
+    """
     try:
         systemctl.require(scope)
         listening = systemctl.open_sockets(scope)
+        loaded = systemctl.open_sockets(scope, every=True)
     except ProjctlError:
         return {}
+    listening |= {unit: streams for unit, streams in loaded.items() if project_of(unit) is None}
     return {unit: [a for stream in streams if (a := _address(stream))] for unit, streams in listening.items()}
 
 

@@ -75,9 +75,13 @@ def units(scope: Scope, pattern: str) -> dict[str, tuple[str, str]]:
     return {unit["unit"]: (unit["active"], unit["sub"]) for unit in listed if unit["load"] != "not-found"}
 
 
-def open_sockets(scope: Scope) -> dict[str, list[str]]:
-    """The stream addresses of all socket units that listen now; one call, however many there are."""
-    command = ["systemctl", *scope.flags, "list-sockets", "--show-types", "--output=json"]
+def open_sockets(scope: Scope, *, every: bool = False) -> dict[str, list[str]]:
+    """The stream addresses of all socket units that listen now, or of `every` one that systemd has loaded.
+
+    One call, however many there are.
+    """
+    more = ["--all"] if every else []
+    command = ["systemctl", *scope.flags, "list-sockets", "--show-types", "--output=json", *more]
     found: dict[str, list[str]] = {}
     for entry in json.loads(_checked(command, _ANSWER) or "[]"):
         if entry.get("type") == "Stream":

@@ -93,3 +93,16 @@ def test_no_systemd() -> None:
     assert result.returncode == 1
     assert result.stderr.startswith("projctl: cannot work without systemd")
     assert "projctl try" in result.stderr
+
+
+def test_a_socket_unit_of_others_that_opens_at_the_next_boot(fresh_lab: Lab) -> None:
+    fresh_lab.write(
+        "/etc/systemd/system/other.socket",
+        "[Socket]\nListenStream=3456\nAccept=yes\n[Install]\nWantedBy=sockets.target\n",
+    )
+    fresh_lab.write("/etc/systemd/system/other@.service", "[Service]\nExecStart=/bin/true\n")
+    fresh_lab.run(["systemctl", "enable", "other.socket"])
+    refused(fresh_lab, {"bad": server(listen=3456)}, "systemd unit other.socket")
+    # It is passed over where a free port is asked for.
+    apply(fresh_lab, {"good": server(listen="auto:3456-3457")})
+    assert "200 OK" in get(fresh_lab, 3457)

@@ -19,6 +19,9 @@ FIRST_FD = 3
 BACKLOG = "65535"
 
 
+_FEWER = "list one socket, or serve ASGI and WSGI applications by projctl-serve, one on each socket"
+
+
 def no_variables(fds: range) -> Mapping[str, str]:
     """The environment of a server that needs no variable to find its sockets."""
     del fds
@@ -124,9 +127,7 @@ class Adapter:
         ]
         if self.most_sockets is not None and sockets > self.most_sockets:
             many = f"{self.most_sockets} socket" + ("s" if self.most_sockets > 1 else "")
-            found.append(
-                (f"cannot listen on {sockets} sockets: {self.name} takes {many} only", "list one socket")
-            )
+            found.append((f"cannot listen on {sockets} sockets: {self.name} takes {many} only", _FEWER))
         return found
 
     @staticmethod
