@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -49,6 +50,14 @@ def test_variables_are_filled_in_as_systemd_does() -> None:
 def test_a_template_written_by_hand_is_read_too() -> None:
     words = read('ExecStart=\nExecStart=-/bin/srv \'a b\' c\\x20d "e\\"f" %i').words
     assert words == ("/bin/srv", "a b", "c d", 'e"f', "")
+
+
+@pytest.mark.parametrize("separator", ["\x85", "\u2028", "\u2029", "\x0b", "\x0c", "\x1c"])
+def test_no_value_sets_the_user_or_the_command(separator: str) -> None:
+    value = f"x{separator}User=root{separator}ExecStart=/bin/harm"
+    for written in (unitfile.assignment("A", value), f'"A={value}"'):
+        found = read(f"Environment={written}\nUser=shop")
+        assert (found.words, found.user, found.environment) == (("/bin/x",), "shop", (("A", value),))
 
 
 def test_sockets_come_in_order_with_their_kind() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _SECTION = "[X-Projctl]"
+#: What systemd takes for white space, and for the end of a line; Python takes more.
+_SPACE = " \t\n\r"
+_LINE_END = re.compile("[\n\r\0]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +44,25 @@ def parse_section(texts: Iterable[str]) -> dict[str, str]:
                 inside = line == _SECTION
             elif inside and "=" in line:
                 key, _, value = line.partition("=")
-                keys[key.strip()] = value.strip()
+                keys[key.strip(_SPACE)] = value.strip(_SPACE)
     return keys
 
 
 def _logical_lines(text: str) -> Iterable[str]:
     """Lines as systemd.syntax(7) joins them: a backslash continues, comments in between are left out."""
     joined = ""
-    for raw in text.splitlines():
-        line = raw.strip()
-        if line.startswith(("#", ";")):
+    for line in _LINE_END.split(text):
+        if line.lstrip(_SPACE).startswith(("#", ";")):
             continue
-        if line.endswith("\\"):
-            joined += line[:-1] + " "
+        joined += line
+        if (len(joined) - len(joined.rstrip("\\"))) % 2:
+            joined = f"{joined[:-1]} "
             continue
-        if line := (joined + line).strip():
-            yield line
+        if joined.strip(_SPACE):
+            yield joined.strip(_SPACE)
         joined = ""
-    if joined.strip():
-        yield joined.strip()
+    if joined.strip(_SPACE):
+        yield joined.strip(_SPACE)
 
 
 def interpret(service: str, keys: dict[str, str]) -> Settings | None:

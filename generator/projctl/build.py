@@ -136,7 +136,8 @@ def difference(found: Build) -> list[str]:
     before, after = found.installed.files, afterwards(found)
     lines: list[str] = []
     for unit in sorted(before.keys() | after.keys()):
-        old, new = before.get(unit, "").splitlines(), after.get(unit, "").splitlines()
+        old, new = (texts.get(unit, "").removesuffix("\n").split("\n") for texts in (before, after))
+        old, new = ([] if lines == [""] else lines for lines in (old, new))
         names = (f"installed/{unit}" if old else "/dev/null", f"wanted/{unit}" if new else "/dev/null")
         lines += difflib.unified_diff(old, new, *names, lineterm="")
     return lines

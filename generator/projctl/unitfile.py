@@ -11,14 +11,20 @@ from typing import TYPE_CHECKING
 from projctl.diagnostics import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from projctl.shellwords import Word
 
 MARKER = "# Rendered by projctl "
 
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "%": "%%"}
-_SPECIAL = re.compile(r'[\\"\n\t%]')
+#: The separators at the end end lines for some readers, though not for systemd.
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "%": "%%"} | {
+    c: f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"
+}
+_SPECIAL = re.compile(r'[\\"\n\t%\x85\u2028\u2029]')
+#: What systemd takes for white space, and for the end of a line; Python takes more.
+_SPACE = " \t\n\r"
+_LINE_END = re.compile("[\n\r\0]")
 
 #: The directives of a unit file: section → [(key, value), …] in order of appearance.
 Sections = dict[str, list[tuple[str, str]]]
@@ -78,19 +84,34 @@ def is_ours(text: str) -> bool:
 
 
 def parse(text: str) -> Sections:
-    """The directives of unit text; comments are dropped, continued lines joined."""
+    """The directives of unit text, as systemd divides it into lines."""
     sections: Sections = {}
     current: list[tuple[str, str]] = []
-    for line in re.sub(r"\\\n", " ", text).splitlines():
-        stripped = line.strip()
-        if not stripped or stripped[0] in "#;":
-            continue
+    for line in logical_lines(text):
+        stripped = line.strip(_SPACE)
         if stripped.startswith("[") and stripped.endswith("]"):
             current = sections.setdefault(stripped[1:-1], [])
         elif "=" in stripped:
             key, _, value = stripped.partition("=")
-            current.append((key.strip(), value.strip()))
+            current.append((key.strip(_SPACE), value.strip(_SPACE)))
     return sections
+
+
+def logical_lines(text: str) -> Iterator[str]:
+    """Lines as systemd reads them: a last backslash continues, comments are left out, in between too."""
+    joined = ""
+    for line in _LINE_END.split(text):
+        if line.lstrip(_SPACE).startswith(("#", ";")):
+            continue
+        joined += line
+        if (len(joined) - len(joined.rstrip("\\"))) % 2:
+            joined = f"{joined[:-1]} "
+            continue
+        if joined.strip(_SPACE):
+            yield joined
+        joined = ""
+    if joined.strip(_SPACE):
+        yield joined
 
 
 def values(sections: Mapping[str, list[tuple[str, str]]], section: str, key: str) -> list[str]:

@@ -59,7 +59,7 @@ def test_a_backslash_continues_the_line_over_comments() -> None:
         ["[X-Projctl]\nSockets=projctl-a.socket \\\n# between\n  projctl-a.b.socket\nRole=server"]
     )
     assert keys == {
-        "Sockets": "projctl-a.socket    projctl-a.b.socket".replace("    ", "  "),
+        "Sockets": "projctl-a.socket    projctl-a.b.socket",
         "Role": "server",
     }
 
@@ -128,3 +128,8 @@ def test_files_that_are_gone_count_as_empty(tmp_path: Path) -> None:
     present = tmp_path / "a.service"
     present.write_text("[X-Projctl]\nRole=server\n")
     assert settings.read_texts([str(tmp_path / "gone"), str(present)]) == ["", "[X-Projctl]\nRole=server\n"]
+
+
+def test_only_a_newline_ends_a_line() -> None:
+    found = settings.parse_section(["[X-Projctl]\nManifest=/a\u2028\x85\x0cIdleStopSec=1\n"])
+    assert found == {"Manifest": "/a\u2028\x85\x0cIdleStopSec=1"}

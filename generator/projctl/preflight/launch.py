@@ -166,7 +166,7 @@ def expand(words: Iterable[str], environment: Mapping[str, str]) -> list[str]:
     found: list[str] = []
     for word in words:
         if whole := _WHOLE.fullmatch(word):
-            found += environment.get(whole[1], "").split()
+            found += [part for part in re.split("[ \t\n\r]+", environment.get(whole[1], "")) if part]
         else:
             found.append(_DOLLAR.sub(lambda m: environment.get(m[1], "") if m[1] else "$", word))
     return found
@@ -185,13 +185,13 @@ def read_variables(text: str) -> dict[str, str]:
 def _assignments(characters: Iterator[str]) -> Iterator[tuple[str, str]]:
     name = ""
     for c in characters:
-        if c in "#;" and not name.strip():
+        if c in "#;" and not name.strip(" \t\r"):
             _skip_comment(characters)
             name = ""
         elif c == "\n":
             name = ""
         elif c == "=":
-            yield name.strip(), _value(characters)
+            yield name.strip(" \t\r"), _value(characters)
             name = ""
         else:
             name += c
