@@ -36,6 +36,7 @@ PARSERS: list[Callable[[object], object]] = [
         ("90", 90),
         ("90s", 90),
         ("500ms", 0.5),
+        ("1ms", 0.001),
         ("15m", 900),
         ("15 min", 900),
         ("1h 30min", 5400),
@@ -59,6 +60,8 @@ def test_time_spans(value: object, seconds: float) -> None:
         " ",
         "s",
         "-5s",
+        "0.9ms",
+        0.0004,
         "5 fortnights",
         "1h,",
         True,
@@ -100,11 +103,11 @@ def test_parts_of_a_span_add_up(hours: int, minutes: int, seconds: int) -> None:
 
 def test_sizes_and_percentages() -> None:
     assert [values.parse_bytes(size) for size in (5, "5", "5K", "2G")] == [5, 5, 5 << 10, 2 << 30]
-    assert [values.parse_percent(share) for share in ("50%", "0.5%", "200%")] == [50, 0.5, 200]
+    assert [values.parse_percent(share) for share in ("50%", "0.1%", "0.25%", "200%")] == [50, 0.1, 0.25, 200]
     for size in (0, -1, "0", "5k", "5MB", "1.5G", "", True, None, 1.5, "9" * 5000):
         with pytest.raises(ValueError, match="must be a size"):
             values.parse_bytes(size)
-    for share in (50, "50", "0%", "-1%", "%", None, "9" * 5000 + "%"):
+    for share in (50, "50", "0%", "0.09%", "1.125%", "9999999%", "-1%", "%", None, "9" * 5000 + "%"):
         with pytest.raises(ValueError, match="must be a percentage"):
             values.parse_percent(share)
 

@@ -73,6 +73,9 @@ def _health(fleet: Fleet, project: Project) -> list[Problem]:
                 hint=hint,
             )
         ]
+    if first.device and not proxied:
+        message = f"cannot reach a socket that only takes what arrives on {first.device}"
+        return [_at(fleet, message, project.name, "health", hint="check by a command")]
     if project.network == "private" and not proxied:
         hint = "check by a command"
         return [

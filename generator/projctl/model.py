@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Literal
 
@@ -10,7 +11,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from projctl.diagnostics import Mark
 from projctl.listen import ONE_LISTEN, SOCKET, Frozen, Listen, parse_listens
 from projctl.names import NAME_PATTERN
-from projctl.shellwords import Variable, Word, literal, split
+from projctl.shellwords import Variable, Word, literal, plain, split
 from projctl.values import (
     BadValueError,
     kind,
@@ -128,7 +129,7 @@ def parse_health(value: object) -> Health:
         return Health()
     if isinstance(value, str) and value.startswith("/"):
         if not re.fullmatch(r"/[!-~]*", value):
-            raise ValueError("must be a path of visible ASCII characters")
+            raise BadValueError("must be a path of visible ASCII characters", _as_command(value))
         return Health(path=value)
     if isinstance(value, str) and not re.search(r"\s", value):
         hint = f'write "/{value}", or a command as a list'
@@ -137,6 +138,17 @@ def parse_health(value: object) -> Health:
     if "/" in str(words[0][0]) and not str(words[0][0]).startswith("/"):
         raise BadValueError("must name its program by an absolute path or by its name alone")
     return Health(words=words)
+
+
+def _as_command(text: str) -> str | None:
+    """How to write what looks like a command but begins with a slash, as paths do."""
+    try:
+        words = [plain(word) for word in split(text)]
+    except ValueError:
+        words = []
+    return (
+        f"to run it as a command, write {json.dumps(words, ensure_ascii=False)}" if len(words) > 1 else None
+    )
 
 
 class Settings(Frozen):

@@ -76,15 +76,15 @@ def parse_each(
 
 
 def parse_seconds(value: object) -> float:
-    """Seconds of a time span as systemd.time(7) writes it (`90`, `15m`, `1h 30min`); must be above zero."""
+    """Seconds of a time span as systemd.time(7) writes it (`90`, `15m`, `1h 30min`), 1 ms at the least."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value)
     elif isinstance(value, str) and value.strip():
         seconds = _sum_of_spans(value)
     else:
         raise ValueError(_SPAN_FORM)
-    if not 0 < seconds < 10**9:
-        raise ValueError("must be a time span above zero and below 30 years")
+    if not 0.001 <= seconds < 10**9:
+        raise ValueError("must be a time span of 1 ms at the least and below 30 years")
     return seconds
 
 
@@ -125,10 +125,10 @@ def parse_bytes(value: object) -> int:
 
 
 def parse_percent(value: object) -> float:
-    """Percent of one CPU (`50%`, `200%` for two)."""
-    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)%", value) if isinstance(value, str) else None
-    if not match or float(match[1]) <= 0:
-        raise ValueError('must be a percentage of one CPU above zero, such as "50%" or "200%"')
+    """Percent of one CPU (`50%`, `200%` for two): from what the kernel can give out, two decimals at the most."""
+    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,2})?)%", value) if isinstance(value, str) else None
+    if not match or float(match[1]) < 0.1:
+        raise ValueError('must be a percentage of one CPU from 0.1% on, such as "50%", "0.25%" or "200%"')
     return float(match[1])
 
 
