@@ -67,8 +67,33 @@ def test_a_changed_service_restarts_only_what_runs() -> None:
 def test_a_changed_socket_closes_before_it_is_written() -> None:
     wanted = with_service(1, "false", 1, 60) | {"projctl-shop.socket": SOCKET.format(3401)}
     plan = compare(wanted, FILES, RUNS, LINKS)
-    assert plan.stop == plan.start == ("projctl-shop.socket",)
+    assert plan.stop == ("projctl-shop.socket", "projctl-shop.service")
+    assert plan.start == ("projctl-shop.socket",)
     assert plan.reload and plan.restart == ()
+
+
+def test_one_socket_closes_with_all_of_its_server_and_no_other() -> None:
+    more = {"projctl-shop.admin.socket": SOCKET.format(3401), "projctl-blog.socket": SOCKET.format(3500)}
+    states = RUNS | dict.fromkeys(more, State("active"))
+    files, links = FILES | more, LINKS | frozenset(more)
+    plan = compare(files | {"projctl-shop.admin.socket": SOCKET.format(3402)}, files, states, links)
+    assert plan.stop == ("projctl-shop.admin.socket", "projctl-shop.socket", "projctl-shop.service")
+    assert plan.start == ("projctl-shop.admin.socket", "projctl-shop.socket")
+    before = FILES | {"projctl-blog.socket": more["projctl-blog.socket"]}
+    added = compare(files, before, {unit: states[unit] for unit in before}, frozenset(before))
+    assert added.stop == ("projctl-shop.socket", "projctl-shop.service")
+    assert added.start == ("projctl-shop.admin.socket", "projctl-shop.socket")
+
+
+def test_another_kind_of_server_closes_its_sockets() -> None:
+    wanted = FILES | {"projctl-shop.backend.service": SERVICE.format(1, "true", 1, 60)}
+    assert compare(wanted, FILES, RUNS, LINKS).stop == ("projctl-shop.socket", "projctl-shop.service")
+
+
+def test_what_runs_since_before_its_file_was_written_restarts() -> None:
+    states = RUNS | {"projctl-shop.service": State("active", outdated=True)}
+    plan = compare(FILES, FILES, states, LINKS)
+    assert plan.restart == ("projctl-shop.service",) and plan.steps
 
 
 def test_a_removed_project_stops_sockets_first() -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from projctl import agentunits, installed, systemctl, unitfile
+from projctl import agentunits, installed, jobs, systemctl, unitfile
 from projctl import registry as registry_
 from projctl.diagnostics import Problem, ProjctlError
 from projctl.names import TARGET, waves
@@ -152,6 +152,7 @@ class _Journal:
     links: list[tuple[Path, str | None]] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     started: list[str] = field(default_factory=list)
+    restarted: list[str] = field(default_factory=list)
 
     def remember(self, path: Path) -> None:
         text = _read(path)
@@ -162,7 +163,7 @@ class _Journal:
 
     def undo(self) -> None:
         if self.started:
-            systemctl.stop(self.scope, self.started)
+            systemctl.close(self.scope, self.started)
             systemctl.reset_failed(self.scope, self.started)
         for path, old in self.files.items():
             if old is None:
@@ -174,8 +175,13 @@ class _Journal:
             if target is not None:
                 path.symlink_to(target)
         systemctl.daemon_reload(self.scope)
-        if self.stopped:
-            systemctl.start(self.scope, [unit for unit in self.stopped if unit.endswith(".socket")])
+        # What served before serves again: sockets, then the services that ran; a proxy starts its backend.
+        ran = [unit for unit in self.stopped if unit.endswith(".service") and ".backend" not in unit]
+        for units in ([unit for unit in self.stopped if unit.endswith(".socket")], ran):
+            if units:
+                systemctl.start(self.scope, units)
+        for wave in waves(self.restarted):
+            jobs.cycle(self.scope, wave)
 
 
 def confirm(scope: Scope) -> None:
@@ -223,7 +229,7 @@ def _carry_out(
     if plan.stop:
         tell(f"closing {_count(plan.stop)}")
         before.stopped += plan.stop
-        systemctl.stop(scope, plan.stop)
+        systemctl.close(scope, plan.stop)
     _change_files(plan, scope, before)
     if plan.reload:
         tell("reloading systemd's units")
@@ -237,7 +243,8 @@ def _carry_out(
     if plan.restart:
         tell(f"restarting {_count(plan.restart)}")
         for wave in waves(plan.restart):
-            systemctl.try_restart(scope, wave)
+            before.restarted += wave
+            jobs.cycle(scope, wave)
 
 
 def _count(units: tuple[str, ...]) -> str:
@@ -262,6 +269,10 @@ def _change_files(plan: Plan, scope: Scope, before: _Journal) -> None:
         before.links.append((link, str(link.readlink())))
         link.unlink(missing_ok=True)
     for unit in plan.delete:
+        # Other ports that were given for a while end with the unit they were for.
+        override = scope.runtime_units / f"{unit}.d" / installed.DROP_IN
+        before.remember(override)
+        override.unlink(missing_ok=True)
         before.remember(scope.units / unit)
         (scope.units / unit).unlink(missing_ok=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -50,13 +51,16 @@ def read(scope: Scope) -> Installed:
     files: dict[str, str] = {}
     foreign: set[str] = set()
     for path in sorted(scope.units.glob("projctl*")):
-        if (
-            path.name.startswith("projctl-agent")
-            or path.suffix not in (".socket", ".service", ".target", ".slice")
-            or not path.is_file()
+        if path.name.startswith("projctl-agent") or path.suffix not in (
+            ".socket",
+            ".service",
+            ".target",
+            ".slice",
         ):
             continue
-        text = path.read_text(errors="surrogateescape")
+        # A link is an administrator's: a masked unit, or one that lies elsewhere.
+        regular = path.is_file() and not path.is_symlink()
+        text = path.read_text("utf-8", errors="surrogateescape") if regular else ""
         if unitfile.is_ours(text):
             files[path.name] = text
         else:
@@ -94,9 +98,17 @@ def states(scope: Scope, there: Installed) -> dict[str, State]:
     """
     loaded = systemctl.units(scope, "projctl*")
     suspects = [unit for unit in there.newer if unit in loaded]
-    shown = systemctl.show(scope, suspects, ("Id", "NeedDaemonReload"))
+    shown = systemctl.show(scope, suspects, ("Id", "NeedDaemonReload", "ActiveEnterTimestampMonotonic"))
     stale = {unit["Id"] for unit in shown if unit.get("NeedDaemonReload") == "yes"}
-    return {unit: State(active, unit in stale) for unit, (active, _) in loaded.items()}
+    outdated = {unit["Id"] for unit in shown if unit["Id"].endswith(".service") and _is_outdated(scope, unit)}
+    return {unit: State(active, unit in stale, unit in outdated) for unit, (active, _) in loaded.items()}
+
+
+def _is_outdated(scope: Scope, unit: Mapping[str, str]) -> bool:
+    """Whether the service runs since before its file was written: an apply that was killed got no further."""
+    entered = int(unit.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
+    age = time.time() - (scope.units / unit["Id"]).stat().st_mtime
+    return 0 < entered < time.clock_gettime(time.CLOCK_MONOTONIC) - age
 
 
 def overridden(scope: Scope) -> set[str]:

@@ -30,9 +30,19 @@ def stop(scope: Scope, names: Sequence[str]) -> None:
 def restart(scope: Scope, names: Sequence[str]) -> None:
     """Restart the servers, instances one after the other; a server that sleeps is started."""
     for wave in waves(service_unit(server) for server in servers(scope, names)):
-        # A proxy is bound to its backend and goes with it; started again, it takes its backend along.
-        systemctl.stop(scope, _backends(scope, [name for unit in wave if (name := instance_of(unit))]))
-        _explained(systemctl.restart, scope, wave)
+        _explained(cycle, scope, wave)
+
+
+def cycle(scope: Scope, units: Sequence[str]) -> None:
+    """Restart the services that sockets start, together."""
+    states = systemctl.units(scope, "projctl-*")
+
+    def running(unit: str) -> bool:
+        return states.get(unit, ("inactive", ""))[0] in ("active", "activating", "deactivating")
+
+    # The restart of a server takes the proxy bound to it along, in one transaction; one that sleeps is started by it.
+    backends = {unit: backend_unit(instance_of(unit) or "") for unit in units}
+    systemctl.restart(scope, [backends[unit] if running(backends[unit]) else unit for unit in units])
 
 
 def reload(scope: Scope, names: Sequence[str]) -> None:

@@ -40,20 +40,35 @@ def end(scope: Scope, project: str, *, wake: bool) -> None:
 def _carry_out(scope: Scope, found: Sequence[Move], *, wake: bool) -> None:
     """Close, change and open one server at a time: a reload would drop the port of one that is still open."""
     states = systemctl.units(scope, "projctl-*")
+    done: list[tuple[Move, Mapping[str, str], bool]] = []
     for move in found:
         runs = states.get(service_unit(move.server), ("", ""))[0] in ("active", "activating", "reloading")
-        before = apply.read_drop_ins(scope, override.paths(move))
+        done.append((move, apply.read_drop_ins(scope, override.paths(move)), runs))
         try:
             _swap(scope, move, move.drop_ins, wake=wake or runs)
         except ProjctlError as error:
-            _swap(scope, move, before, wake=runs)
-            raise ProjctlError(*error.problems, f"{move.server} is back on the ports it had") from None
+            raise ProjctlError(*error.problems, *_back(scope, done)) from None
+
+
+def _back(scope: Scope, done: Sequence[tuple[Move, Mapping[str, str], bool]]) -> list[Problem]:
+    """Put every server that was touched back on the ports it had; what could not be said or done."""
+    problems = []
+    for move, before, ran in reversed(done):
+        try:
+            _swap(scope, move, before, wake=False)
+            if ran:
+                systemctl.start(scope, [service_unit(move.server)])
+        except ProjctlError as error:
+            problems += [
+                Problem(f"cannot put {move.server} back: {found.message}") for found in error.problems
+            ]
+    return [*problems, Problem("all sockets are back on the ports they had")]
 
 
 def _swap(scope: Scope, move: Move, drop_ins: Mapping[str, str], *, wake: bool) -> None:
     # Stopping the sockets stops the service first, which finishes what it has accepted.
     loaded = systemctl.units(scope, "projctl-*")
-    systemctl.stop(scope, [unit for unit in (*move.sockets, backend_unit(move.server)) if unit in loaded])
+    systemctl.close(scope, [unit for unit in (*move.sockets, backend_unit(move.server)) if unit in loaded])
     apply.place_drop_ins(scope, {path: drop_ins.get(path) for path in override.paths(move)})
     systemctl.daemon_reload(scope)
     systemctl.start(scope, [*move.opens, *([service_unit(move.server)] if wake else [])])

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from projctl import unitfile
-from projctl.names import TARGET, project_of
+from projctl.names import TARGET, instance_of, service_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 
 #: How much of a unit changed, from what systemd never sees to what needs its sockets closed.
@@ -18,10 +18,11 @@ Depth = Literal["comment", "settings", "service", "socket"]
 
 @dataclass(frozen=True)
 class State:
-    """What systemd holds of a unit that is loaded."""
+    """What systemd holds of a unit that is loaded; `outdated`: it runs since before its file was written."""
 
     active: str = "inactive"
     needs_reload: bool = False
+    outdated: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,14 +92,15 @@ def compare(
     depths = {
         n: depth(installed[n], wanted[n]) for n in wanted if n in installed and installed[n] != wanted[n]
     }
-    closing = {unit for unit, how in depths.items() if how == "socket"}
+    closing = _to_close(new, gone, depths, wanted, installed)
     sockets = [unit for unit, text in wanted.items() if unit.endswith(".socket") and is_enabled(text)]
     not_open = {unit for unit in sockets if states.get(unit, State()).active != "active"}
-    stale = {
-        unit for unit, state in states.items() if state.needs_reload and (unit in wanted or unit in gone)
-    }
-    stop = [unit for unit in gone if _runs(unit, states)] + [unit for unit in closing if _runs(unit, states)]
-    restart = _to_restart(depths, states, closing)
+    stale = {unit for unit, s in states.items() if s.needs_reload and (unit in wanted or unit in gone)}
+    stop = [
+        unit for unit in installed if _runs(unit, states) and (unit in gone or instance_of(unit) in closing)
+    ]
+    opening = {unit for unit in sockets if instance_of(unit) in closing}
+    restart = _to_restart(depths, wanted, states, closing)
     enabled = frozenset(sockets) | (frozenset({TARGET}) if TARGET in wanted else frozenset())
     return Plan(
         # Sockets first: each takes its service along in one transaction, so that nothing triggers in between.
@@ -110,10 +112,39 @@ def compare(
         unlink=tuple(sorted(links & set(gone))),
         reload=bool(stale) or any(unit in states for unit in gone) or _needs_reload(depths, states),
         forget=tuple(unit for unit in gone if states.get(unit, State()).active == "failed"),
-        start=tuple(sorted(not_open | closing.intersection(sockets))),
+        start=tuple(sorted(not_open | opening)),
         restart=tuple(restart),
-        steps=tuple(_steps(new, depths, gone, not_open - closing, stale, wanted, restart)),
+        steps=tuple(_steps(new, depths, gone, not_open - opening, stale, opening, wanted, restart)),
     )
+
+
+def _to_close(
+    new: Collection[str],
+    gone: Collection[str],
+    depths: Mapping[str, Depth],
+    wanted: Mapping[str, str],
+    installed: Mapping[str, str],
+) -> set[str]:
+    """The servers that must close all of their sockets, and be stopped, before anything of them is written.
+
+    One socket alone cannot change: the others would start the service meanwhile, which opens all of them; and
+    a socket that is new cannot be opened for a service that runs. Nor may a connection start what stood behind
+    the sockets before.
+    """
+    before = {server for unit in installed if (server := instance_of(unit))}
+    after = {server for unit in wanted if (server := instance_of(unit))}
+    shape = {server for unit in (*new, *gone) if (server := instance_of(unit)) in before & after}
+    sockets = {server for unit, how in depths.items() if how == "socket" and (server := instance_of(unit))}
+    roles = {
+        server
+        for unit in depths
+        if _role(installed[unit]) != _role(wanted[unit]) and (server := instance_of(unit))
+    }
+    return {server for server in shape | sockets | roles if server}
+
+
+def _role(text: str) -> list[str]:
+    return unitfile.values(unitfile.parse(text), "X-Projctl", "Role")
 
 
 def is_enabled(text: str) -> bool:
@@ -129,11 +160,20 @@ def _needs_reload(depths: Mapping[str, Depth], states: Mapping[str, State]) -> b
     return any(how != "comment" and unit in states for unit, how in depths.items())
 
 
-def _to_restart(depths: Mapping[str, Depth], states: Mapping[str, State], closing: set[str]) -> list[str]:
-    """Running services whose [Service] changed, unless their socket takes them down anyway."""
-    closed = {project_of(unit) for unit in closing}
-    changed = [unit for unit, how in depths.items() if how == "service" and project_of(unit) not in closed]
-    return sorted(unit for unit in changed if _runs(unit, states))
+def _to_restart(
+    depths: Mapping[str, Depth], wanted: Mapping[str, str], states: Mapping[str, State], closing: set[str]
+) -> list[str]:
+    """The services of running servers of which one changed, unless their sockets take them down anyway.
+
+    Of a server behind a proxy it is the proxy: it takes its server along.
+    """
+    changed = {unit for unit, how in depths.items() if how == "service"}
+    changed |= {unit for unit, state in states.items() if state.outdated and unit in wanted}
+    servers = {server for unit in changed if (server := instance_of(unit)) and server not in closing}
+    running = (unit for unit in wanted if unit.endswith(".service") and _runs(unit, states))
+    return sorted(
+        {service_unit(server) for unit in running if (server := instance_of(unit)) in servers and server}
+    )
 
 
 def _steps(
@@ -142,6 +182,7 @@ def _steps(
     gone: list[str],
     not_open: set[str],
     stale: set[str],
+    opening: set[str],
     wanted: Mapping[str, str],
     restart: list[str],
 ) -> list[Step]:
@@ -151,8 +192,13 @@ def _steps(
         "service": "change",
     }
     found = [Step("+", unit, _address(wanted[unit])) for unit in new]
-    for unit, how in sorted(depths.items()):
-        if how != "comment":
+    shown: dict[str, Depth] = {unit: how for unit, how in depths.items() if how != "comment"}
+    for unit in opening - set(new):
+        shown[unit] = "socket"
+    for unit in restart:
+        shown.setdefault(unit, "service")
+    for unit, how in sorted(shown.items()):
+        if unit in wanted:
             what = "restarts" if unit in restart else words[how]
             found.append(Step("~", unit, ", ".join(filter(None, (what, _address(wanted[unit]))))))
     found += [Step("-", unit, "stops and is removed") for unit in gone]

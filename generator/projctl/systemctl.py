@@ -99,14 +99,15 @@ def stop(scope: Scope, units: Sequence[str]) -> None:
     _jobs(scope, "stop", units)
 
 
+def close(scope: Scope, names: Sequence[str]) -> None:
+    """Stop units such that no connection that arrives meanwhile can call the stop off."""
+    for chunk in _chunks(names):
+        _checked(["systemctl", *scope.flags, "stop", "--job-mode=replace-irreversibly", "--", *chunk], _JOB)
+
+
 def restart(scope: Scope, units: Sequence[str]) -> None:
     """Restart units and wait for the jobs; what does not run is started."""
     _jobs(scope, "restart", units)
-
-
-def try_restart(scope: Scope, units: Sequence[str]) -> None:
-    """Restart those units that run."""
-    _jobs(scope, "try-restart", units)
 
 
 def reload(scope: Scope, units: Sequence[str]) -> None:
