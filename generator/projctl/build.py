@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from projctl import check, claims, installed, machine, manifest, plan, registry, render, systemctl
-from projctl.diagnostics import Problem, ProjctlError, one_line, ordered, raise_errors
+from projctl.diagnostics import Problem, ProjctlError, ordered, raise_errors
 from projctl.names import project_of
+from projctl.owners import Owners, place_of
 from projctl.server import Target
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def wanted(files: Sequence[Path], scope: Scope, *, systemd_version: int | None =
     there = installed.read(scope)
     facts, more = machine.inspect(fleet, user_mode=scope.user)
     problems += more
-    kept = _kept(there, fleet, sources, scope, layered=bool(files))
+    owners = Owners(sources, None if files else scope.manifests)
+    problems += owners.problems(there, fleet)
+    kept = owners.kept(there, fleet)
     addresses, recorded, more = claims.assign(fleet, scope, there, kept)
     raise_errors([*problems, *more])
     target = _target(scope, systemd_version)
@@ -61,23 +64,9 @@ def wanted(files: Sequence[Path], scope: Scope, *, systemd_version: int | None =
 
 
 def _origins(fleet: Fleet) -> dict[str, str]:
-    """FILE:LINE of each project, with the whole path: units outlive the directory we were called in."""
+    """FILE:LINE of each project."""
     marks = ((name, fleet.mark(name)) for name in fleet.projects)
-    return {name: one_line(f"{Path(mark.file).absolute()}:{mark.line}") for name, mark in marks if mark}
-
-
-def _kept(
-    there: installed.Installed, fleet: Fleet, sources: Sequence[Path], scope: Scope, *, layered: bool
-) -> frozenset[str]:
-    """Installed projects that this run does not own, because they came from other manifests."""
-    ours = {str(source.absolute()) for source in sources}
-
-    def owned(file: str) -> bool:
-        return file in ours or (not layered and Path(file).parent == scope.manifests)
-
-    return frozenset(
-        name for name, file in there.manifests().items() if name not in fleet.projects and not owned(file)
-    )
+    return {name: f"{place_of(mark.file)}:{mark.line}" for name, mark in marks if mark}
 
 
 def _target(scope: Scope, asked: int | None) -> Target:

@@ -76,6 +76,16 @@ def load(files: Sequence[Path], *, layered: bool) -> tuple[Fleet, list[Problem]]
     return fleet, ordered(problems + found)
 
 
+def names(file: Path) -> dict[str, Mark] | None:
+    """The projects that a manifest names and where, whatever else is wrong with it; None when it is no YAML."""
+    root, _ = _read(file)
+    if root is None:
+        return None
+    projects = root.value.get("projects") if isinstance(root.value, dict) else None
+    named = projects.node.value if projects else None
+    return {name: entry.key for name, entry in named.items()} if isinstance(named, dict) else {}
+
+
 def _read(file: Path) -> tuple[Node | None, list[Problem]]:
     try:
         composer = _Composer(str(file), source.read(file))
