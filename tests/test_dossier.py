@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from projctl.dossier import describe, last_stop
+from projctl.dossier import describe, entries_about, last_stop
+from projctl.scope import Scope
 
 GOLDEN = Path(__file__).parent / "golden/system-252"
 ENDED, FAILED = "7ad2d189f7e94e70a38c781354912448", "d9b373ed55a64feb8242e02dbe79a49c"
@@ -70,6 +72,28 @@ CRASH = entry("a", FAILED, "a failed")
 )
 def test_why_it_was_last_stopped(entries: list[dict[str, Any]], said: str) -> None:
     assert last_stop(entries) == f"2026-01-31T12:00:00Z {said}"
+
+
+@pytest.mark.parametrize("value", [["a", "b"], [27, 91], None, 7])
+@pytest.mark.parametrize("field", ["UNIT", "MESSAGE_ID", "MESSAGE", "PROJCTL_EVENT"])
+def test_fields_that_are_no_text_are_unknown(field: str, value: object) -> None:
+    """As journalctl prints fields that are repeated, binary or too long."""
+    strange = [one | {field: value} for one in (IDLE, FRONT, BACK)]
+    said = last_stop(strange)
+    assert said and said.startswith("2026-01-31T12:00:00Z")
+    assert str(value) not in said.removeprefix("2026-01-31T12:00:00Z")
+
+
+def test_only_writers_that_can_be_believed_are_matched() -> None:
+    """Each of the alternatives holds a field that journald itself sets."""
+    for user, own in ((False, ()), (True, (f"_UID={os.getuid()}",))):
+        for name in ("shop", "shop@1"):
+            matches = entries_about(Scope(user), name, [f"projctl-{name}.service", f"projctl-{name}.socket"])
+            groups = " ".join(matches).split(" + ")
+            assert len(groups) == 3
+            for words in (group.split() for group in groups):
+                assert {"_PID", "_SYSTEMD_UNIT", "_SYSTEMD_USER_UNIT"} & {w.partition("=")[0] for w in words}
+                assert set(own) <= set(words)
 
 
 def test_what_never_ended_has_no_last_stop() -> None:

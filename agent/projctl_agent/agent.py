@@ -14,6 +14,7 @@ from projctl_agent.fleet import Fleet
 from projctl_agent.journal import Journal, Scope
 from projctl_agent.lifecycle import Ledger
 from projctl_agent.notify import listening_sockets, notify, watchdog_interval
+from projctl_agent.turns import Turns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +46,7 @@ class Agent:
         self._reading = asyncio.Lock()
         self._pending: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._scrapes: Turns[tuple[bytes, str]] = Turns()
         self._exposition: Exposition | None = None
         self._snapshot: Snapshot | None = None
 
@@ -188,7 +190,13 @@ class Agent:
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         """The metrics as they are now, and their content type."""
-        from projctl_agent.metrics import Exposition, Snapshot  # 10 MB that only a scrape needs
+        from projctl_agent.metrics import form  # 10 MB that only a scrape needs
+
+        kind = form(accept)
+        return await self._scrapes.ask(kind, lambda: self._scrape(kind))
+
+    async def _scrape(self, accept: str) -> tuple[bytes, str]:
+        from projctl_agent.metrics import Exposition, Snapshot
 
         await self.catch_up()
         states = (await self._fleet.survey()).states

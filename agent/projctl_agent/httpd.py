@@ -9,13 +9,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from projctl_agent.admission import Queue, Stage
+
 if TYPE_CHECKING:
     import socket
 
 _LARGEST_HEAD = 8192
-_CONNECTIONS = 32
-#: Seconds for a request to arrive, and for its answer to be taken.
-_PATIENCE = 10.0
+#: Seconds for a request to arrive, and for its answer to be made and taken.
+_SILENCE, _PATIENCE = 2.0, 10.0
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) ([\x21-\x7e]{1,2048}) HTTP/1\.[01]")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
 _PHRASES = {
@@ -94,32 +95,35 @@ def refuse(status: int) -> bytes:
 
 async def serve(listener: socket.socket, source: Source) -> asyncio.Server:
     """Answer on this socket until the server is closed."""
-    open_connections = 0
+    queue = Queue()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal open_connections
-        open_connections += 1
         try:
-            with contextlib.suppress(OSError, TimeoutError):
+            with contextlib.suppress(OSError, TimeoutError), queue.take() as free:
+                answer = await _answer(reader, source, queue) if free else refuse(503)
+                queue.reached(Stage.ANSWERED)
                 async with asyncio.timeout(_PATIENCE):
-                    full = open_connections > _CONNECTIONS
-                    writer.write(refuse(503) if full else await _answer(reader, source))
+                    writer.write(answer)
                     await writer.drain()
         finally:
-            open_connections -= 1
             writer.close()
 
     return await asyncio.start_server(handle, sock=listener, limit=_LARGEST_HEAD)
 
 
-async def _answer(reader: asyncio.StreamReader, source: Source) -> bytes:
+async def _answer(reader: asyncio.StreamReader, source: Source, queue: Queue) -> bytes:
     try:
-        request = parse(await _read_head(reader))
+        async with asyncio.timeout(_SILENCE):
+            request = parse(await _read_head(reader))
+        queue.reached(Stage.ASKED)
         check(request)
-        body, content_type = await source(request.accept)
+        async with asyncio.timeout(_PATIENCE):
+            body, content_type = await source(request.accept)
         return compose(200, body, content_type, head_only=request.method == "HEAD")
     except RequestError as error:
         return refuse(error.status)
+    except TimeoutError:
+        raise
     except OSError:  # the journal cannot be read
         return refuse(500)
 

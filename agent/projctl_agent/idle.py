@@ -166,7 +166,19 @@ def decide(policy: Policy, track: Track, now: float) -> Decision:
     if now >= due:
         return Decision(True, track.last_reason, None, idle, uptime, None, due)
     held = "min_uptime" if idle >= policy.idle_stop else None
-    return Decision(False, track.last_reason, held, idle, uptime, _next_look(policy.idle_stop, now, due), due)
+    # Counters keep what moved, and use before the last idle time postpones nothing.
+    rests = bool(held) and track.previous.counted
+    following = _next_rest(policy.idle_stop, now, due) if rests else None
+    following = following or _next_look(policy.idle_stop, now, due)
+    return Decision(False, track.last_reason, held, idle, uptime, following, due)
+
+
+def _next_rest(idle_stop: float, now: float, due: float) -> float | None:
+    """The next look at what min_uptime alone holds: an idle time away, up to the last one before it is due."""
+    begins = due - idle_stop
+    if begins - now < 1.5 * _interval(idle_stop):
+        return None
+    return begins if begins - now < 1.5 * max(idle_stop, MIN_LOOK) else now + max(idle_stop, MIN_LOOK)
 
 
 def _next_look(idle_stop: float, now: float, due: float) -> float:

@@ -29,6 +29,8 @@ _MEMORY = (
     "controller the sum over its processes (PSS, or RSS where PSS cannot be read)."
 )
 
+_OPEN = "application/openmetrics-text"
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -120,3 +122,8 @@ class Exposition:
         """Text and its content type: OpenMetrics where the Accept header asks for it."""
         encoder, content_type = choose_encoder(accept)
         return encoder(self._registry), content_type
+
+
+def form(accept: str) -> str:
+    """The Accept header that stands for all that are answered alike: there are two forms of text."""
+    return _OPEN if choose_encoder(accept)[1].startswith(_OPEN) else ""

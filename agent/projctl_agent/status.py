@@ -9,6 +9,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from projctl_agent import cgroup, failure
+from projctl_agent.admission import Places, peer_uid
+from projctl_agent.turns import Turns
 
 if TYPE_CHECKING:
     import socket
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
     from projctl_agent.watch import Watch
 
 _LONGEST_REQUEST = 4096
-_CONNECTIONS = 32
-_PATIENCE = 10.0
+#: Seconds for a request to arrive, and for its answer to be made and taken.
+_SILENCE, _PATIENCE = 1.0, 10.0
 VERSION = 1
 
 
@@ -60,34 +62,38 @@ async def serve(
     listener: socket.socket, projects: Callable[[], Awaitable[dict[str, dict[str, Any]]]]
 ) -> asyncio.Server:
     """Answer on this socket until the server is closed."""
-    open_connections = 0
+    places = Places()
+    turns: Turns[bytes] = Turns()
+
+    async def answer() -> bytes:
+        return _line(projects=await projects())
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal open_connections
-        open_connections += 1
         try:
-            with contextlib.suppress(OSError, TimeoutError):
+            with contextlib.suppress(OSError, TimeoutError), places.take(_uid(writer)) as free:
+                refusal = await _refusal(reader) if free else "too many connections"
                 async with asyncio.timeout(_PATIENCE):
-                    if open_connections > _CONNECTIONS:
-                        answer: dict[str, Any] = {"version": VERSION, "error": "too many connections"}
-                    else:
-                        answer = await _answer(reader, projects)
-                    writer.write(json.dumps(answer, separators=(",", ":")).encode() + b"\n")
+                    writer.write(_line(error=refusal) if refusal else await turns.ask("status", answer))
                     await writer.drain()
         finally:
-            open_connections -= 1
             writer.close()
 
     return await asyncio.start_unix_server(handle, sock=listener, limit=_LONGEST_REQUEST)
 
 
-async def _answer(
-    reader: asyncio.StreamReader, projects: Callable[[], Awaitable[dict[str, dict[str, Any]]]]
-) -> dict[str, Any]:
+def _uid(writer: asyncio.StreamWriter) -> int:
+    return peer_uid(writer.get_extra_info("socket"))
+
+
+async def _refusal(reader: asyncio.StreamReader) -> str | None:
+    """Why the request that arrives cannot be answered; None where it can. Raises TimeoutError."""
     try:
-        request = json.loads(await reader.readline())
+        async with asyncio.timeout(_SILENCE):
+            request = json.loads(await reader.readline())
     except (ValueError, RecursionError):
-        return {"version": VERSION, "error": "must be one line of JSON"}
-    if request != {"get": "status"}:
-        return {"version": VERSION, "error": 'unknown request, must be {"get":"status"}'}
-    return {"version": VERSION, "projects": await projects()}
+        return "must be one line of JSON"
+    return None if request == {"get": "status"} else 'unknown request, must be {"get":"status"}'
+
+
+def _line(**fields: object) -> bytes:
+    return json.dumps({"version": VERSION, **fields}, separators=(",", ":")).encode() + b"\n"

@@ -9,7 +9,7 @@ from projctl import adapters, apply, installed, machine, ports, recovery, regist
 from projctl.addresses import Address, Holdings, overlap
 from projctl.diagnostics import Problem, ProjctlError
 from projctl.listen import Listen, parse_listen
-from projctl.names import instance_of, project_of
+from projctl.names import instance_of, project_of, socket_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -164,8 +164,13 @@ def _wants_of(there: Installed, known: registry.Registry, kept: Collection[str])
         project = project_of(unit)
         if project in kept and project and unit.endswith(".socket"):
             sections = unitfile.parse(text)
-            name = unitfile.values(sections, "Socket", "FileDescriptorName")[-1]
-            listen = parse_listen(unitfile.values(sections, "Socket", "ListenStream")[-1].replace("%%", "%"))
+            name = (unitfile.values(sections, "Socket", "FileDescriptorName") or [socket_of(unit)])[-1]
+            stream = (unitfile.values(sections, "Socket", "ListenStream") or [""])[-1]
+            try:
+                listen = parse_listen(stream.replace("%%", "%"))
+            except ValueError:
+                # Another kind of stream, written by hand: no socket of a manifest can collide with it.
+                continue
             number = (instance_of(unit) or "").partition("@")[1:]
             if (project, listen.port) not in recorded:
                 found.append(ports.Want(project, name + "".join(number), listen, ()))

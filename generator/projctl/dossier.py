@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 #: systemd's entries about a unit that ended: well, and not (systemd.journal-fields(7), the message catalog).
 _ENDED = ("7ad2d189f7e94e70a38c781354912448", "d9b373ed55a64feb8242e02dbe79a49c")
+_AGENT = "projctl-agent.service"
 _PROPERTIES = ("Id", "ActiveState", "SubState", "FragmentPath", "DropInPaths")
 _LIMITS = ("MemoryMax", "CPUQuota", "TasksMax", "RuntimeMaxSec")
 _IDLE = {"stop": "IdleStopSec", "min_uptime": "MinUptimeSec"}
@@ -139,11 +141,33 @@ def _variables(assignments: Sequence[str]) -> list[str]:
 
 def entries_about(scope: Scope, name: str, units: Sequence[str]) -> list[str]:
     """What journalctl must match: the server's own output, systemd's about its units, the agent's decisions."""
-    own, about = ("_SYSTEMD_USER_UNIT", "USER_UNIT") if scope.user else ("_SYSTEMD_UNIT", "UNIT")
-    groups = [f"PROJCTL_PROJECT={name.partition('@')[0]}"] if "@" not in name else []
-    for unit in units:
-        groups += ["+"] * bool(groups) + [f"{own}={unit}", "+", f"{about}={unit}"]
-    return groups
+    project, _, number = name.partition("@")
+    writers = _Writers.of(scope)
+    decided = [f"PROJCTL_PROJECT={project}", *([f"PROJCTL_INSTANCE={number}"] if number else [])]
+    matches = [*writers.agent, *decided]
+    if units:
+        matches += ["+", *writers.manager, *(f"{writers.about}={unit}" for unit in units)]
+        matches += ["+", *writers.same, *(f"{writers.unit}={unit}" for unit in units)]
+    return matches
+
+
+@dataclass(frozen=True)
+class _Writers:
+    """Matches for entries that can be believed: anybody may write entries with any field but those of journald."""
+
+    manager: tuple[str, ...]
+    agent: tuple[str, ...]
+    same: tuple[str, ...]
+    unit: str
+    about: str
+
+    @classmethod
+    def of(cls, scope: Scope) -> _Writers:
+        if not scope.user:
+            return cls(("_PID=1",), (f"_SYSTEMD_UNIT={_AGENT}",), (), "_SYSTEMD_UNIT", "UNIT")
+        own, unit = f"_UID={os.getuid()}", "_SYSTEMD_USER_UNIT"
+        # The manager is alone in its init.scope.
+        return cls((own, f"{unit}=init.scope"), (own, f"{unit}={_AGENT}"), (own,), unit, "USER_UNIT")
 
 
 def _log(scope: Scope, name: str, units: Sequence[str], lines: int) -> list[str]:
@@ -160,10 +184,11 @@ def _log(scope: Scope, name: str, units: Sequence[str], lines: int) -> list[str]
 
 def _last_stop(scope: Scope, name: str) -> str | None:
     """When and why it was last stopped: the agent's words where it was the agent, else systemd's."""
-    about = "USER_UNIT" if scope.user else "UNIT"
+    writers = _Writers.of(scope)
     units = [service_unit(name), backend_unit(name)]
-    matches = [f"{about}={unit}" for unit in units] + [f"MESSAGE_ID={identity}" for identity in _ENDED]
-    matches += ["+", "PROJCTL_EVENT=idle-stop", *(f"PROJCTL_UNIT={unit}" for unit in units)]
+    matches = [*writers.manager, *(f"{writers.about}={unit}" for unit in units)]
+    matches += [f"MESSAGE_ID={identity}" for identity in _ENDED]
+    matches += ["+", *writers.agent, "PROJCTL_EVENT=idle-stop", *(f"PROJCTL_UNIT={unit}" for unit in units)]
     try:
         # A proxied server ends in two units; the agent's own entry comes before both.
         found = systemctl.journal_lines(["--lines=3", "--output=json", *matches])
@@ -179,13 +204,20 @@ def last_stop(entries: Sequence[Mapping[str, Any]]) -> str | None:
     chosen = entries[-1]
     for number, entry in enumerate(entries):
         after = entries[number + 1 :]
-        units = [other.get("UNIT") or other.get("USER_UNIT") for other in after]
+        units = [_text(other, "UNIT") or _text(other, "USER_UNIT") for other in after]
         # One stop: what the agent decided, systemd carries out, each unit once.
-        if entry.get("PROJCTL_EVENT") == "idle-stop" and len(set(units)) == len(units) and _all_well(after):
+        ours = _text(entry, "PROJCTL_EVENT") == "idle-stop"
+        if ours and len(set(units)) == len(units) and _all_well(after):
             chosen = entry
     moment = datetime.fromtimestamp(int(entries[-1]["__REALTIME_TIMESTAMP"]) / 1e6, UTC)
-    return f"{timestamp(moment)} {chosen.get('MESSAGE', '')}"
+    return f"{timestamp(moment)} {_text(chosen, 'MESSAGE')}".strip()
 
 
 def _all_well(entries: Sequence[Mapping[str, Any]]) -> bool:
-    return all(entry.get("MESSAGE_ID") == _ENDED[0] for entry in entries)
+    return all(_text(entry, "MESSAGE_ID") == _ENDED[0] for entry in entries)
+
+
+def _text(entry: Mapping[str, Any], field: str) -> str:
+    """The value of a field; empty for one that is repeated, no text, or too long to be shown."""
+    value = entry.get(field)
+    return value if isinstance(value, str) else ""

@@ -10,13 +10,15 @@ from projctl import unitfile
 from projctl.diagnostics import ProjctlError
 from projctl.installed import DROP_IN
 from projctl.listen import parse_listen
-from projctl.names import instance_of, project_of, service_unit
+from projctl.names import instance_of, project_of, service_unit, socket_of
 from projctl.plan import is_enabled
 from projctl.server import port_variables
 from projctl.values import parse_range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from projctl.listen import Listen
 
 _FORM = 'write "--port 3001", "--port 4000-4003" for several instances, or "--port admin=3001"'
 
@@ -58,7 +60,7 @@ def moves(
             raise ProjctlError(
                 f"range {first}-{last} has {size} ports, but there are {many} of {project}", hint=_FORM
             )
-        names = {_socket_name(text) for unit, text in files.items() if _is_socket(unit, project)}
+        names = {_socket_name(unit, text) for unit, text in files.items() if _is_socket(unit, project)}
         if socket is not None and socket not in names:
             raise ProjctlError(f'cannot find the socket "{socket}": {project} has {", ".join(sorted(names))}')
     return [_move(files, server, wanted) for server in servers]
@@ -81,15 +83,17 @@ def _move(files: Mapping[str, str], server: str, wanted: Sequence[tuple[str | No
     sockets, number = _sockets_of(files, server), _number(server)
     ports: dict[str, tuple[str | None, int]] = {}
     for socket, first, last in wanted:
-        unit = next(u for u in sockets if socket in (None, _socket_name(files[u])))
-        listen = parse_listen(_stream(files[unit]))
+        unit = next(u for u in sockets if socket in (None, _socket_name(u, files[u])))
+        listen = _listen(unit, files[unit])
         if listen.port is None:
             raise ProjctlError(f"cannot give {unit} another port: it is a Unix socket")
         ports[unit] = (listen.host, first if first == last else first + number)
     drop_ins = {f"{unit}.d/{DROP_IN}": _socket_text(host, port) for unit, (host, port) in ports.items()}
     service = service_unit(server)
     if "Role=proxy" not in files.get(service, ""):
-        variables = port_variables((_socket_name(files[unit]), port) for unit, (_, port) in ports.items())
+        variables = port_variables(
+            (_socket_name(unit, files[unit]), port) for unit, (_, port) in ports.items()
+        )
         if sockets[0] in ports:
             variables["PORT"] = str(ports[sockets[0]][1])
         lines = [f"Environment={unitfile.assignment(name, value)}" for name, value in variables.items()]
@@ -124,12 +128,16 @@ def _is_socket(unit: str, project: str) -> bool:
     return unit.endswith(".socket") and project_of(unit) == project
 
 
-def _socket_name(text: str) -> str:
-    return unitfile.values(unitfile.parse(text), "Socket", "FileDescriptorName")[-1]
+def _socket_name(unit: str, text: str) -> str:
+    return (unitfile.values(unitfile.parse(text), "Socket", "FileDescriptorName") or [socket_of(unit)])[-1]
 
 
-def _stream(text: str) -> str:
-    return unitfile.values(unitfile.parse(text), "Socket", "ListenStream")[-1].replace("%%", "%")
+def _listen(unit: str, text: str) -> Listen:
+    stream = (unitfile.values(unitfile.parse(text), "Socket", "ListenStream") or [""])[-1].replace("%%", "%")
+    try:
+        return parse_listen(stream)
+    except ValueError:
+        raise ProjctlError(f'cannot give {unit} another port: it listens on "{stream}"') from None
 
 
 def _number(server: str) -> int:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import jinja2
 
 from projctl import __version__, unitfile
-from projctl.diagnostics import Problem, ProjctlError
+from projctl.diagnostics import Problem, ProjctlError, one_line
 from projctl.names import SLICE, TARGET
 from projctl.server import Server, number_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from projctl.addresses import Address
     from projctl.diagnostics import Mark
@@ -54,26 +54,43 @@ def units(
     return rendered
 
 
-def _place(error: jinja2.TemplateError) -> str:
-    """The template and line that an error of a template names, or was raised in."""
+def _place(error: Exception) -> str | None:
+    """The template and line that an error of a template names, or was raised in; None for all other errors."""
     if isinstance(error, jinja2.TemplateSyntaxError):
         return f"{error.filename}:{error.lineno}"
     frames = [
-        frame
-        for frame, _ in traceback.walk_tb(error.__traceback__)
+        f"{frame.f_code.co_filename}:{line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
         if frame.f_code.co_filename.endswith(".j2")
     ]
-    return frames[-1].f_code.co_filename if frames else "of a unit"
+    return frames[-1] if frames else None
 
 
 def _static(name: str) -> str:
-    return f"{unitfile.marker(__version__, 'its own files')}\n{(units_dir() / name).read_text()}"
+    return (
+        f"{unitfile.marker(__version__, 'its own files')}\n{(units_dir() / name).read_text(encoding='utf-8')}"
+    )
+
+
+class _Templates(jinja2.FileSystemLoader):
+    """Templates by name, an administrator's before ours."""
+
+    def get_source(
+        self, environment: jinja2.Environment, template: str
+    ) -> tuple[str, str, Callable[[], bool]]:
+        """As jinja2 has it, but says which file is no text."""
+        try:
+            return super().get_source(environment, template)
+        except UnicodeDecodeError as error:
+            file = next(path for path in (Path(d, template) for d in self.searchpath) if path.is_file())
+            line = error.object.count(b"\n", 0, error.start) + 1
+            raise ProjctlError(f"cannot use the template {file}:{line}: it must be UTF-8 text") from None
 
 
 def _environment(target: Target) -> jinja2.Environment:
     directories = ([target.overrides] if target.overrides else []) + [units_dir()]
     environment = jinja2.Environment(  # noqa: S701 - unit text, quoted by directive below
-        loader=jinja2.FileSystemLoader(directories),
+        loader=_Templates(directories),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -96,7 +113,13 @@ def _server_units(environment: jinja2.Environment, server: Server, mark: Mark | 
             unit: environment.get_template(template).render(server.values() | more)
             for unit, template, more in server.templates()
         }
-    except ValueError as error:
+    except unitfile.UnitTextError as error:
         raise ProjctlError(Problem(str(error), mark, f"$.projects.{server.project.name}")) from None
-    except jinja2.TemplateError as error:
-        raise ProjctlError(f"cannot use the template {_place(error)}: {error}") from None
+    except ProjctlError:
+        raise
+    except Exception as error:
+        # A template is a program: it may fail in any way.
+        if not (place := _place(error) or (isinstance(error, jinja2.TemplateError) and "of a unit")):
+            raise
+        kind = "" if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: "
+        raise ProjctlError(f"cannot use the template {place}: {kind}{one_line(str(error))}") from None

@@ -9,7 +9,7 @@ from projctl import __version__, adapters, unitfile
 from projctl.addresses import Address
 from projctl.names import backend_unit, instances, service_unit, shard, socket_unit
 from projctl.ports import BACKEND, key_for
-from projctl.shellwords import literal
+from projctl.shellwords import Variable, literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -179,14 +179,28 @@ class Server:
         start = [self._target.python, "-I", "-S", self._target.ready, number_text(self.project.start_timeout)]
         if health is not None and health.words:
             return (*map(literal, [*start, "command"]), *health.words)
-        address = _reachable(self._backend or self._sockets[0].address)
-        what = ["tcp", address] if health is None or health.path is None else ["http", address, health.path]
-        return tuple(map(literal, [*start, *what]))
+        what = "tcp" if health is None or health.path is None else "http"
+        path = [] if health is None or health.path is None else [health.path]
+        return (*map(literal, [*start, what]), self._reachable(), *map(literal, path))
+
+    def _reachable(self) -> Word:
+        """The address to ask; a socket's port from the variable that also tells when it is another for a while."""
+        if self._backend:
+            return literal(_reachable(self._backend))
+        first = self._sockets[0]
+        if first.address.port is None:
+            return literal(_reachable(first.address))
+        return (f"{_reachable(first.address).rpartition(':')[0]}:", Variable(port_variable(first.name)))
+
+
+def port_variable(socket: str) -> str:
+    """The variable that tells the port of the socket of this name."""
+    return f"PORT_{socket.upper().replace('-', '_')}"
 
 
 def port_variables(sockets: Iterable[tuple[str, int | None]]) -> dict[str, str]:
-    """`PORT_<NAME>` for every TCP socket."""
-    return {f"PORT_{name.upper().replace('-', '_')}": str(port) for name, port in sockets if port}
+    """The port of every TCP socket, by variable."""
+    return {port_variable(name): str(port) for name, port in sockets if port}
 
 
 def _reachable(address: Address) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -98,9 +99,14 @@ def _sockets(there: installed.Installed, listening: Mapping[str, list[str]]) -> 
                 text.replace("%%", "%") for text in unitfile.values(sections, "Socket", "ListenStream")
             ]
             for address in listening.get(unit, planned):
-                port = None if address.startswith("/") else int(address.rpartition(":")[2])
-                found.setdefault(server, []).append(SocketStatus(name, address, port))
+                found.setdefault(server, []).append(SocketStatus(name, address, _port(address)))
     return found
+
+
+def _port(address: str) -> int | None:
+    """The TCP port of a stream; None for all other kinds, which an administrator may have added."""
+    found = re.fullmatch(r"(?:[0-9.]+:|\[[^]/@]*\]:)?([0-9]{1,5})", address)
+    return int(found[1]) if found else None
 
 
 def _project(

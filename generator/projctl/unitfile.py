@@ -26,6 +26,11 @@ _SPECIAL = re.compile(r'[\\"\n\t%\x85\u2028\u2029]')
 _SPACE = " \t\n\r"
 _LINE_END = re.compile("[\n\r\0]")
 
+
+class UnitTextError(ValueError):
+    """A value that a unit file cannot carry in this place."""
+
+
 #: The directives of a unit file: section → [(key, value), …] in order of appearance.
 Sections = dict[str, list[tuple[str, str]]]
 
@@ -44,8 +49,13 @@ def exec_word(word: Word) -> str:
 
 
 def exec_line(words: Iterable[Word]) -> str:
-    """A whole command line for ExecStart=; every word is quoted, so a lone `;` separates nothing."""
-    return " ".join(exec_word(word) for word in words)
+    """A whole command line for ExecStart=; every word is quoted, so a lone `;` separates nothing.
+
+    systemd fills in variables in what the program is told as its own name, but not in the path it starts.
+    """
+    first, *rest = words
+    named = [f'@"{_quoted("".join(map(str, first)))}"'] if any("$" in str(part) for part in first) else []
+    return " ".join([*named, *(exec_word(word) for word in (first, *rest))])
 
 
 def assignment(name: str, value: str) -> str:
@@ -56,20 +66,20 @@ def assignment(name: str, value: str) -> str:
 def rest_of_line(text: str) -> str:
     """A value for directives that take the rest of their line (WorkingDirectory=, EnvironmentFile=, …).
 
-    Raises ValueError for what such a line cannot carry: line breaks, a last backslash, outer white space.
+    Raises UnitTextError for what such a line cannot carry: line breaks, a last backslash, outer white space.
     """
     if "\n" in text or "\r" in text or text.endswith("\\") or text != text.strip():
-        raise ValueError(f"cannot write {text!r} into a unit file")
+        raise UnitTextError(f"cannot write {text!r} into a unit file")
     return text.replace("%", "%%")
 
 
 def path_word(path: str) -> str:
     """A path as one word of BindPaths= and its like.
 
-    Raises ValueError for `:`, quotes and backslashes, which these directives read twice.
+    Raises UnitTextError for `:`, quotes and backslashes, which these directives read twice.
     """
     if re.search(r"[:\"'\\\n]", path):
-        raise ValueError(f"cannot bind the path {path!r}: it holds a colon, a quote or a backslash")
+        raise UnitTextError(f"cannot bind the path {path!r}: it holds a colon, a quote or a backslash")
     return f'"{path.replace("%", "%%")}"'
 
 

@@ -89,7 +89,7 @@ class _Unit:
 
 
 def _launch(project: str, unit: _Unit, units: Mapping[str, str]) -> Launch:
-    command = split(_last(unit.sections, "Service", "ExecStart").lstrip("-:+!"))
+    command = _command(_last(unit.sections, "Service", "ExecStart"))
     proxied = unit.text("Role", "X-Projctl") == "backend"
     environment = dict(word.partition("=")[::2] for word in unit.words("Environment"))
     sockets = [word for word in unit.text("Requires", "Unit").split() if word.endswith(".socket")]
@@ -111,6 +111,13 @@ def _launch(project: str, unit: _Unit, units: Mapping[str, str]) -> Launch:
         covers=_covers(unit),
         binds=(*unit.words("BindPaths"), *unit.words("BindReadOnlyPaths")),
     )
+
+
+def _command(text: str) -> list[str]:
+    """The words; the path stands for itself, and after an `@` the next word is only what the program is called."""
+    plain = text.lstrip("-:+!@")
+    first, *rest = split(plain) or [""]
+    return [first.replace("$", "$$"), *rest["@" in text[: len(text) - len(plain)] :]]
 
 
 def _stand(text: str) -> Stand:
