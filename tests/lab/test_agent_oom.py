@@ -1,0 +1,45 @@
+"""The end of a project that systemd itself holds for out of memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from agent_stage import Stage, install_agent, wait_for
+
+from projctl.lab import Lab
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OOMD_KILL = "d989611b15e44c9dbf31e3c81256e4ed"
+#: What systemd-oomd does to a control group: it counts the kill in these attributes, for systemd to see.
+KILL = """
+import os, pathlib, signal, sys
+group = "/sys/fs/cgroup" + sys.argv[1]
+os.setxattr(group, "user.oomd_ooms", b"1")
+os.setxattr(group, "user.oomd_kill", b"1")
+for pid in pathlib.Path(group, "cgroup.procs").read_text().split():
+    os.kill(int(pid), signal.SIGKILL)
+"""
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with Lab.boot() as lab:
+        yield install_agent(lab)
+
+
+@pytest.mark.parametrize("policy", ["continue", "stop", "kill"])
+def test_out_of_memory_is_the_reason(stage: Stage, policy: str) -> None:
+    """The lab has no memory controller, so that the kill is systemd-oomd's; the verdict is systemd's own."""
+    name = f"hungry-{policy}"
+    stage.project(name, f"/run/{name}.sock", service=f"OOMPolicy={policy}", IdleStopSec="infinity")
+    unit = f"projctl-{name}.service"
+    stage.systemctl("start", unit)
+    group = stage.systemctl("show", "-P", "ControlGroup", unit)
+    stage.lab.run(["/usr/bin/python3", "-c", KILL, group])
+    wait_for(lambda: stage.state(name) == "failed", "its end")
+    assert len(stage.entries(MESSAGE_ID=OOMD_KILL, UNIT=unit)) == 1
+    wait_for(lambda: stage.stops(name) == {"oom": 1}, "the end counted")
+    assert (stage.status()[name]["reason"] or "").startswith("oom")
