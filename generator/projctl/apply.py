@@ -30,7 +30,7 @@ def write(path: Path, text: str, mode: int = 0o644, times: tuple[int, int] | Non
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", errors="surrogateescape") as stream:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:
             stream.write(text)
             stream.flush()
             os.fchmod(stream.fileno(), mode)
@@ -117,16 +117,27 @@ def read_registry(scope: Scope) -> str | None:
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text(errors="surrogateescape")
+        return path.read_text("utf-8", errors="surrogateescape")
     except FileNotFoundError:
         return None
 
 
 def export(directory: Path, units: Mapping[str, str]) -> None:
-    """Write rendered units into a directory of the user's; files there that are not ours are left alone."""
+    """Write rendered units into a directory of the user's, all or none; raises for a file that is not ours."""
     with _clear(f"cannot write to {directory}"):
+        before = {name: _read(directory / name) for name in units}
+        if foreign := [
+            name for name, text in before.items() if text is not None and not unitfile.is_ours(text)
+        ]:
+            hint = "move it away, or name another directory"
+            raise ProjctlError(
+                *(
+                    Problem(f"cannot replace {directory / name}: projctl did not write it", hint=hint)
+                    for name in sorted(foreign)
+                )
+            )
         for name, text in units.items():
-            if _read(directory / name) != text:
+            if before[name] != text:
                 write(directory / name, text)
 
 
@@ -137,10 +148,10 @@ def verify(scope: Scope, units: Mapping[str, str]) -> None:
     with tempfile.TemporaryDirectory(prefix="projctl-verify-") as name:
         files = [Path(name, unit) for unit in units]
         for file in files:
-            file.write_text(units[file.name], errors="surrogateescape")
-        said = systemctl.verify(scope, files).replace(f"{name}/", "")
+            file.write_text(units[file.name], "utf-8", errors="surrogateescape")
+        said = systemctl.verify(scope, files).replace(f"{name}/", "").rstrip("\n")
     if said:
-        raise ProjctlError(*(Problem(f"systemd refuses the units: {line}") for line in said.splitlines()))
+        raise ProjctlError(*(Problem(f"systemd refuses the units: {line}") for line in said.split("\n")))
 
 
 @dataclass
