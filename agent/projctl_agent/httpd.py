@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _LARGEST_HEAD = 8192
 #: Seconds for a request to arrive, and for its answer to be made and taken.
 _SILENCE, _PATIENCE = 2.0, 10.0
+#: What quietly ends a connection; asyncio would log a traceback for each one that is cancelled.
+_ENDS = (OSError, TimeoutError, asyncio.CancelledError)
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) ([\x21-\x7e]{1,2048}) HTTP/1\.[01]")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
 _PHRASES = {
@@ -99,7 +101,7 @@ async def serve(listener: socket.socket, source: Source) -> asyncio.Server:
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            with contextlib.suppress(OSError, TimeoutError), queue.take() as free:
+            with contextlib.suppress(*_ENDS), queue.take() as free:
                 answer = await _answer(reader, source, queue) if free else refuse(503)
                 queue.reached(Stage.ANSWERED)
                 async with asyncio.timeout(_PATIENCE):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _LONGEST_REQUEST = 4096
 #: Seconds for a request to arrive, and for its answer to be made and taken.
 _SILENCE, _PATIENCE = 1.0, 10.0
+#: What quietly ends a connection; asyncio would log a traceback for each one that is cancelled.
+_ENDS = (OSError, TimeoutError, asyncio.CancelledError)
 VERSION = 1
 
 
@@ -70,7 +72,7 @@ async def serve(
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            with contextlib.suppress(OSError, TimeoutError), places.take(_uid(writer)) as free:
+            with contextlib.suppress(*_ENDS), places.take(_uid(writer)) as free:
                 refusal = await _refusal(reader) if free else "too many connections"
                 async with asyncio.timeout(_PATIENCE):
                     writer.write(_line(error=refusal) if refusal else await turns.ask("status", answer))

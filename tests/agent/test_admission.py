@@ -61,7 +61,10 @@ def test_idle_connections_do_not_keep_a_scraper_out() -> None:
     async def source(accept: str) -> tuple[bytes, str]:
         return b"metrics\n", "text/plain"
 
+    complaints: list[dict[str, object]] = []
+
     async def work() -> bytes:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
         listener = socket.create_server(("127.0.0.1", 0))
         async with await httpd.serve(listener, source):
             address = listener.getsockname()
@@ -74,3 +77,4 @@ def test_idle_connections_do_not_keep_a_scraper_out() -> None:
             return answer
 
     assert asyncio.run(work()).endswith(b"\r\n\r\nmetrics\n")
+    assert complaints == []
