@@ -159,7 +159,7 @@ def test_ports_are_listed_and_those_of_a_project_that_is_gone_can_be_forgotten(c
     assert {key: row["port"] for key, row in rows.items()} == given(clean_lab)
     assert all(row["installed"] and row["since"] for row in rows.values())
     assert rows["files", "backend"]["host"] == "127.0.0.1"
-    assert max(map(len, on_terminal(clean_lab, 40, "ports"))) <= 40
+    assert max(len(plain(line)) for line in on_terminal(clean_lab, 40, "ports")) <= 40
     refused = projctl(clean_lab, "ports", "release", "shop", check=False)
     assert refused.returncode == 1 and "remove it from /etc/projctl/projects.d/test.yaml" in refused.stderr
     apply(clean_lab, {"files": PROXIED})

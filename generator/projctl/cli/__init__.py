@@ -77,6 +77,9 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0, 1 for a bad manifest or a failed action, 2 for wrong usage."""
+    if arguments is None and sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        # Manifests and units are UTF-8 in any locale, and so are the paths and the output of systemd in them.
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
     sys.exit(_status(arguments))
 
 

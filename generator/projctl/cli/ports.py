@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from projctl import inventory, portlist, table
-from projctl.cli import options
+from projctl import inventory, portlist
+from projctl.cli import options, tables
 from projctl.cli.render import warn
 from projctl.diagnostics import ProjctlError
 from projctl.listing import known
@@ -101,8 +100,7 @@ def _print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> No
         for row in [[column.heading for column in columns], *rows]:
             click.echo("\t".join(row))
         return
-    for line in table.fit(columns, rows, shutil.get_terminal_size().columns):
-        click.echo(table.text(line))
+    tables.show(columns, rows)
 
 
 def _range_row(use: portlist.RangeUse) -> list[str]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from projctl import dossier, listing, systemctl, table
+from projctl import dossier, listing, systemctl
 from projctl import status as status_
-from projctl.cli import options
+from projctl.cli import options, tables
 from projctl.diagnostics import ProjctlError
 from projctl.scope import Scope
 
@@ -46,12 +45,12 @@ def list_(user: bool, host: str | None, machine: str | None, json_: bool) -> Non
 def _table(projects: Sequence[ProjectStatus]) -> None:
     """As wide as the terminal at the most, states in colour."""
     rows = [listing.row(project) for project in projects]
-    width = shutil.get_terminal_size().columns
-    heading, *lines = table.fit(listing.COLUMNS, rows, width)
-    click.secho(table.text(heading), bold=True)
-    for project, line in zip(projects, lines, strict=True):
-        cells = [(i, coloured(project.state, cell) if i == listing.STATE else cell) for i, cell in line]
-        click.echo(table.text(cells))
+    styles = [{listing.STATE: _style(project.state)} for project in projects]
+    tables.show(listing.COLUMNS, rows, styles)
+
+
+def _style(state: str) -> str:
+    return "dim" if state == "asleep" else _COLOURS.get(state) or "yellow"
 
 
 def coloured(state: str, text: str) -> str:
