@@ -117,3 +117,45 @@ def test_a_full_or_forbidden_place_is_one_message(tmp_path: Path) -> None:
     result = run("render", *DEMO, "-o", "/proc/units", PROJCTL_STATE_DIR=str(tmp_path))
     assert result.returncode == 1 and result.stderr.startswith("projctl: cannot write to /proc/units")
     assert len(result.stderr.splitlines()) <= 2
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX"])
+def test_a_locale_without_unicode(tmp_path: Path, locale: str) -> None:
+    site = tmp_path / "caf\u00e9"
+    site.mkdir()
+    (site / "m\u00fc.yaml").write_text(
+        "version: 1\nprojects:\n"
+        "  shop: {path: ., run: /usr/bin/env, server: native, listen: unix, env: {A: \u65e5\u672c}}\n",
+        "utf-8",
+    )
+    words = ("-f", str(site / "m\u00fc.yaml"))
+    plain = {
+        "LC_ALL": locale,
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "PROJCTL_STATE_DIR": str(tmp_path),
+    }
+    written = run("render", *words, "-o", str(tmp_path / "units"), **plain)
+    assert (written.returncode, written.stderr) == (0, "")
+    text = (tmp_path / "units/projctl-shop.service").read_text("utf-8")
+    assert 'Environment="A=\u65e5\u672c"' in text and f"WorkingDirectory={site}\n" in text
+    printed = run("render", *words, **plain)
+    assert printed.returncode == 0 and text in printed.stdout
+    checked = run("check", *words, **plain)
+    assert checked.returncode == 0 and f"{site}/m\u00fc.yaml:3:3: " in checked.stderr
+    (site / "m\u00fc.yaml").write_text("version: 1\nprojects: {\u00fc: {}}\n", "utf-8")
+    refused = run("check", *words, **plain)
+    assert refused.returncode == 1 and "\u00fc: {}" in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_render_replaces_no_file_of_others(tmp_path: Path) -> None:
+    units = tmp_path / "units"
+    units.mkdir()
+    (units / "projctl.target").write_text("[Unit]\n")
+    result = run("render", *DEMO, "-o", str(units), PROJCTL_STATE_DIR=str(tmp_path / "state"))
+    assert result.returncode == 1 and result.stdout == ""
+    assert result.stderr.startswith(
+        f"projctl: cannot replace {units}/projctl.target: projctl did not write it\n"
+    )
+    assert [(path.name, path.read_text()) for path in units.iterdir()] == [("projctl.target", "[Unit]\n")]
+    assert not (tmp_path / "state/ports.json").exists()
