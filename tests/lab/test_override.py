@@ -58,6 +58,46 @@ def test_instances_move_one_after_the_other(fresh_lab: Lab) -> None:
     assert ports(fresh_lab) == [3400, 3401, 3402]
 
 
+@pytest.mark.parametrize("health", ["/", "tcp"])
+def test_the_health_check_moves_along(fresh_lab: Lab, health: str) -> None:
+    sockets = {"web": "127.0.0.1:3400", "admin-2": 3401}
+    apply(fresh_lab, {"shop": server(listen=sockets, health=health, start_timeout=5)})
+    projctl(fresh_lab, "restart", "shop", "--port", "web=3500")
+    assert projects(fresh_lab)["shop"]["state"] == "running"
+    assert "200 OK" in get(fresh_lab, 3500)
+    projctl(fresh_lab, "restart", "shop", "--no-override")
+    assert projects(fresh_lab)["shop"]["state"] == "running"
+    assert "200 OK" in get(fresh_lab, 3400)
+
+
+def test_streams_that_an_administrator_added(fresh_lab: Lab) -> None:
+    apply(fresh_lab, {"shop": server(listen=3400), "blog": server(listen=3401)})
+    added = "[Socket]\nListenStream=@abstract\nListenStream=@odd:80\nListenStream=/run/shop:7.sock\n"
+    fresh_lab.write("/etc/systemd/system/projctl-shop.socket.d/more.conf", added)
+    fresh_lab.run(["systemctl", "daemon-reload"])
+    projctl(fresh_lab, "stop", "shop")
+    fresh_lab.run(["systemctl", "restart", "projctl-shop.socket"])
+    found = {socket["address"]: socket["port"] for socket in projects(fresh_lab)["shop"]["sockets"]}
+    assert found.pop("/run/shop:7.sock") is None
+    assert found.pop("@abstract") is None and found.pop("@odd:80") is None
+    assert list(found.values()) == [3400]
+    # Asleep, with its own unit changed by hand, beside another manifest.
+    unit = fresh_lab.file("/etc/systemd/system/projctl-shop.socket")
+    text = (
+        unit.read_text()
+        .replace("ListenStream=3400", "ListenStream=@mine")
+        .replace("FileDescriptorName=http\n", "")
+    )
+    unit.write_text(text)
+    fresh_lab.run(["systemctl", "stop", "projctl-shop.socket"])
+    write(fresh_lab, {"other": server(listen=3402)}, "/srv/other.yaml")
+    assert projctl(fresh_lab, "check", "-f", "/srv/other.yaml").returncode == 0
+    assert [s["port"] for s in projects(fresh_lab)["shop"]["sockets"]] == [None]
+    refused = projctl(fresh_lab, "restart", "shop", "--port", "3500", check=False)
+    assert refused.returncode == 1 and "Traceback" not in refused.stderr
+    assert 'cannot give projctl-shop.socket another port: it listens on "@mine"' in refused.stderr
+
+
 def test_no_accepted_request_is_lost(fresh_lab: Lab) -> None:
     app = {"path": str(ROOT / "examples/demo/wsgi"), "run": "gunicorn --threads 8 app:app", "listen": 3400}
     apply(fresh_lab, {"web": app})
