@@ -42,9 +42,9 @@ def test_variables_come_back(variables: dict[str, str]) -> None:
 
 
 def test_variables_are_filled_in_as_systemd_does() -> None:
-    line = unitfile.exec_line([("--port=", Variable("PORT"), "$"), (Variable("NONE"),)])
+    line = unitfile.exec_line([("/$PORT",), ("--port=", Variable("PORT"), "$"), (Variable("NONE"),)])
     words = [*read(f"ExecStart=\nExecStart={line}").words, "$MANY", "$NONE"]
-    assert launch.expand(words, {"PORT": "80", "MANY": "a  b"}) == ["--port=80$", "", "a", "b"]
+    assert launch.expand(words, {"PORT": "80", "MANY": "a  b"}) == ["/$PORT", "--port=80$", "", "a", "b"]
 
 
 def test_a_template_written_by_hand_is_read_too() -> None:

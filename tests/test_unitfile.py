@@ -78,6 +78,11 @@ def test_variables_and_literals() -> None:
     assert unitfile.exec_word(word) == '"$$5 of ${PORT} 100%%"'
 
 
+def test_a_path_with_a_dollar_is_written_twice() -> None:
+    words = (("/a$b/${c}",), ("$5",))
+    assert unitfile.exec_line(words) == '@"/a$b/${c}" "/a$$b/$${c}" "$$5"'
+
+
 @pytest.mark.parametrize("text", ["a\nb", "a\\", " a", "a ", "a\rb"])
 def test_a_rest_of_line_refuses_what_it_cannot_carry(text: str) -> None:
     with pytest.raises(ValueError, match="cannot write"):

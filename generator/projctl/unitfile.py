@@ -54,7 +54,8 @@ def exec_line(words: Iterable[Word]) -> str:
     systemd fills in variables in what the program is told as its own name, but not in the path it starts.
     """
     first, *rest = words
-    named = [f'@"{_quoted("".join(map(str, first)))}"'] if any("$" in str(part) for part in first) else []
+    path = "".join(part for part in first if isinstance(part, str))
+    named = [f'@"{_quoted(path)}"'] if "$" in path and len(first) == 1 else []
     return " ".join([*named, *(exec_word(word) for word in (first, *rest))])
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from steps import apply, projctl, wait_for
+from steps import apply, projctl, projects, wait_for
 
 if TYPE_CHECKING:
     from projctl.lab import Lab
@@ -53,6 +53,21 @@ def test_byte_for_byte(lab: Lab, wanted: list[tuple[list[str], dict[str, str]]])
         assert [bytes.fromhex(text).decode() for text in said["arguments"][2:-1]] == arguments
         got = {bytes.fromhex(n).decode(): bytes.fromhex(v).decode() for n, v in said["environment"].items()}
         assert {name: got.get(name) for name in environment} == environment
+    apply(lab, {})
+
+
+def test_a_program_is_found_whatever_its_path(lab: Lab) -> None:
+    directory = "/var/tmp/a $b ${PORT} $$ 100%n; c\u2028e"
+    lab.run(["mkdir", "-p", directory])
+    lab.run(["cp", "/usr/bin/sleep", f"{directory}/serve$PORT"])
+    apply(lab, {"odd": {"path": "/var/tmp", "server": "native", "listen": 3479, "user": "nobody",
+                        "env": {"A": "x\u2028User=root\u2028ExecStart=/bin/false"},
+                        "run": [f"{directory}/serve$PORT", "60"]}})  # fmt: skip
+    projctl(lab, "start", "odd")
+    pid = projects(lab)["odd"]["pid"]
+    process = lab.file(f"/proc/{pid}")
+    wait_for(lambda: b"serve" in (process / "cmdline").read_bytes())
+    assert (process / "cmdline").read_bytes().split(b"\0")[:2] == [f"{directory}/serve$PORT".encode(), b"60"]
     apply(lab, {})
 
 
