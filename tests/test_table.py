@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from projctl import listing
 from projctl.status import ProjectStatus, SocketStatus
-from projctl.table import Column, cut, fit, text
+from projctl.table import Column, cut, fit
 
 SHOP = ProjectStatus(
     "shop", "running", (SocketStatus("http", "[::]:3400", 3400), SocketStatus("admin", "127.0.0.1:3401", 3401)),
@@ -22,6 +22,11 @@ FLEET = [
     BLOG,
     *(ProjectStatus(f"a-name-that-is-rather-long@{n}", "failed", (), *[None] * 6, "u") for n in (0, 1)),
 ]  # type: ignore[arg-type]
+
+
+def text(line: list[tuple[int, str]]) -> str:
+    """A line as it is printed, two spaces between its cells."""
+    return "  ".join(cell for _, cell in line).rstrip()
 
 
 def shown(width: int, fleet: list[ProjectStatus] = FLEET) -> list[str]:

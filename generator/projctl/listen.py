@@ -18,6 +18,8 @@ from projctl.values import (
     single_line,
 )
 
+#: Bytes of a Unix socket's path (unix(7): sun_path without its last byte).
+MAX_SOCKET_PATH = 107
 ONE_LISTEN = {
     "type": ["string", "integer"],
     "examples": [3400, "auto", "auto:5001-5100", "127.0.0.1:3400", "unix"],
@@ -105,9 +107,9 @@ def _port(number: int) -> int:
 
 def _socket_path(text: str) -> str:
     single_line(text)
-    if len(text.encode()) > 107:
+    if len(text.encode()) > MAX_SOCKET_PATH:
         raise ValueError(
-            f"must be at most 107 bytes long for a Unix socket, this path has {len(text.encode())}"
+            f"must be at most {MAX_SOCKET_PATH} bytes long for a Unix socket, this path has {len(text.encode())}"
         )
     if text != text.strip() or "//" in text or "/../" in text or text.endswith(("/", "/..")):
         raise ValueError("must be a plain absolute path")

@@ -138,6 +138,10 @@ class _Assignment:
             self._holders.setdefault(endpoint[1], []).append((endpoint[0], endpoint))
 
     def place_path(self, want: Want, path: str, taken_paths: Mapping[str, str]) -> None:
+        if (length := len(os.fsencode(path))) > MAX_SOCKET_PATH:
+            message = f"socket {path} must have at most {MAX_SOCKET_PATH} bytes in its path, it has {length}"
+            self._refuse(want, message, "name a shorter path")
+            return
         owner = self._paths.get(path)
         if owner is None and path not in taken_paths:
             self._paths[path] = want

@@ -39,11 +39,6 @@ def fit(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) ->
     return [[(i, _cell(row[i], widths[i], right=columns[i].right)) for i in widths] for row in cells]
 
 
-def text(line: Sequence[tuple[int, str]]) -> str:
-    """A line of `fit` as it is printed."""
-    return (" " * _GAP).join(cell for _, cell in line).rstrip()
-
-
 def _widths(
     columns: Sequence[Column], natural: Sequence[int], kept: Sequence[int], width: int
 ) -> dict[int, int] | None:

@@ -33,5 +33,5 @@ def show(
         of = styles[place] if place < len(styles) else {}
         grid.add_row(*(Text(cell.strip(), style=of.get(number, "")) for number, cell in line))
     # no-color.org: NO_COLOR is about bold and dim as well.
-    colours = None if os.environ.get("NO_COLOR") else "auto"
-    Console(width=width, highlight=False, color_system=colours).print(grid)
+    plain = bool(os.environ.get("NO_COLOR"))
+    Console(width=width, highlight=False, color_system=None if plain else "auto").print(grid)
