@@ -280,6 +280,16 @@ def test_a_unix_socket_somebody_else_has_names_them() -> None:
     assert 'socket /run/x.sock is taken by process "x" (pid 3)' in only(problems)
 
 
+def test_a_path_of_our_making_may_be_too_long() -> None:
+    wanted = [want("a", "unix", 3), want("b" * 40, "unix", 6)]
+    addresses, _, problems = assign(
+        wanted, Registry(), {}, ephemeral=None, now=NOW, runtime_dir="/run/" + "x" * 60
+    )
+    assert list(addresses) == [("a", "http")]
+    said = only(problems)
+    assert "shop.yaml:6:5: " in said and "must have at most 107 bytes in its path, it has 111" in said
+
+
 # --- what holds for every input
 
 registries = st.dictionaries(

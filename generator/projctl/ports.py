@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from projctl.addresses import Address, Endpoint, Holdings, Policy, Taken, overlap
 from projctl.diagnostics import Mark, Problem
+from projctl.listen import MAX_SOCKET_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -138,7 +139,7 @@ class _Assignment:
             self._holders.setdefault(endpoint[1], []).append((endpoint[0], endpoint))
 
     def place_path(self, want: Want, path: str, taken_paths: Mapping[str, str]) -> None:
-        if (length := len(os.fsencode(path))) > MAX_SOCKET_PATH:
+        if (length := len(path.encode(errors="surrogateescape"))) > MAX_SOCKET_PATH:
             message = f"socket {path} must have at most {MAX_SOCKET_PATH} bytes in its path, it has {length}"
             self._refuse(want, message, "name a shorter path")
             return
