@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 #: From linux/in6.h; Python does not know it.
 IPV6_FREEBIND = 78
 
-needs_root = pytest.mark.skipif(os.getuid() != 0, reason="looks at the rights of other users")
-
 
 @pytest.fixture
 def site() -> Iterator[Path]:
@@ -129,7 +127,6 @@ def test_a_port_whose_last_connections_still_linger_can_be_had() -> None:
     assert network.try_bind("127.0.0.1", port) == "free"
 
 
-@needs_root
 def test_a_privileged_port_is_forbidden_to_an_ordinary_user() -> None:
     code = "from projctl.network import *; print(first_unprivileged_port(), try_bind('0.0.0.0', 80))"
     # A network namespace of its own has the kernel's default of 1024, whatever this machine is set to.
@@ -183,7 +180,6 @@ def test_a_file_is_no_directory(site: Path) -> None:
     assert complaint(path / "below") == f"path: cannot find the directory {path}/below"
 
 
-@needs_root
 def test_a_directory_its_user_cannot_enter(site: Path) -> None:
     site.chmod(0o700)
     assert f'path: {site} cannot be entered by user "nobody"' in complaint(site, user="nobody")
@@ -193,7 +189,6 @@ def test_a_directory_its_user_cannot_enter(site: Path) -> None:
     assert facts_of(site, user="nobody").directory_owner == "nobody"
 
 
-@needs_root
 def test_a_directory_of_its_group(site: Path) -> None:
     nobody = accounts.find("nobody")
     os.chown(site, 0, nobody.gid or 0)
@@ -203,7 +198,6 @@ def test_a_directory_of_its_group(site: Path) -> None:
     assert "cannot be entered" in complaint(site, user="nobody")
 
 
-@needs_root
 def test_a_directory_behind_a_closed_one_is_hidden_where_the_sandbox_binds_it_in(site: Path) -> None:
     site.parent.chmod(0o700)
     message = complaint(site, user="nobody")
@@ -216,7 +210,6 @@ def test_a_directory_behind_a_closed_one_is_hidden_where_the_sandbox_binds_it_in
     assert not facts_of(site, user="dynamic").hidden
 
 
-@needs_root
 def test_a_symlink_into_a_closed_directory_is_hidden_as_well(site: Path) -> None:
     closed = site.parent / "closed"
     (closed / "real").mkdir(parents=True)
@@ -226,7 +219,6 @@ def test_a_symlink_into_a_closed_directory_is_hidden_as_well(site: Path) -> None
     assert facts_of(site / "link", user="dynamic").hidden
 
 
-@needs_root
 def test_outside_of_homes_the_sandbox_does_not_help() -> None:
     with tempfile.TemporaryDirectory(prefix="projctl-", dir="/srv") as name:
         Path(name, "site").mkdir(mode=0o755)
@@ -308,14 +300,12 @@ def test_a_file_that_cannot_be_executed_is_passed_over_and_named(site: Path) -> 
     assert facts_of(site, "serve").program == str(later)
 
 
-@needs_root
 def test_a_program_only_root_can_execute(site: Path) -> None:
     script(site / "serve", mode=0o744)
     assert facts_of(site, "./serve").uid == 0
     assert 'user "nobody" cannot execute it' in complaint(site, "./serve", user="nobody")
 
 
-@needs_root
 def test_an_access_list_is_left_to_the_start_itself(site: Path) -> None:
     path = script(site / "serve", mode=0o744)
     # Version 2: owner rwx, user 65534 r-x, group r--, mask r-x, others r--.
@@ -391,7 +381,6 @@ def test_scripts_that_name_each_other_end(site: Path) -> None:
     assert facts_of(site, "./a").interpreter_roots == ()
 
 
-@needs_root
 def test_an_interpreter_the_user_cannot_reach(site: Path) -> None:
     closed = site.parent / "closed"
     virtual_environment(site / ".venv", closed / "bin")
