@@ -19,7 +19,7 @@ setup:
 	@.ci/setup test
 
 test: setup
-	@$(PY) -m pytest -n 2 --dist worksteal
+	@$(PY) -m pytest -n 4 --dist worksteal
 
 lint: setup
 	@$(PY) -m pytest tests/test_linters.py

@@ -121,7 +121,7 @@ def test_a_full_or_forbidden_place_is_one_message(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("locale", ["C", "POSIX"])
 def test_a_locale_without_unicode(tmp_path: Path, locale: str) -> None:
-    site = tmp_path / "caf\u00e9"
+    site = tmp_path / "br\u00fccke"
     site.mkdir()
     (site / "m\u00fc.yaml").write_text(
         "version: 1\nprojects:\n"

@@ -25,7 +25,7 @@ BAD = {
     "attribute": (b"{{ project | path }}\n", "1: "),
     "filter": (b"{{ [] | exec }}\n", "1: "),
     "endless": (b"{% macro f() %}{{ f() }}{% endmacro %}\n{{ f() }}\n", "1: RecursionError: "),
-    "bytes": (b"a\n# caf\xe9\n", "2: it must be UTF-8 text"),
+    "bytes": (b"a\n# br\xfccke\n", "2: it must be UTF-8 text"),
 }
 
 

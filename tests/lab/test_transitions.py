@@ -124,7 +124,9 @@ def test_a_killed_apply_is_finished_by_the_next(fresh_lab: Lab) -> None:
     apply(fresh_lab, {"shop": server(listen=3400, env={"X": "old"})})
     get(fresh_lab, 3400)
     # Kills whoever calls it at the first restart: everything but that is done.
-    wrapper = '#!/bin/sh\ncase "$*" in *restart*) kill -9 $PPID;; esac\nexec /usr/bin/systemctl "$@"\n'
+    wrapper = (
+        '#!/bin/sh\ncase "$*" in *restart*) kill -9 $PPID; exit 1;; esac\nexec /usr/bin/systemctl "$@"\n'
+    )
     fresh_lab.write("/usr/local/sbin/systemctl", wrapper, mode=0o755)
     write(fresh_lab, {"shop": server(listen=3400, env={"X": "new"})})
     assert projctl(fresh_lab, "apply", "--no-preflight", check=False).returncode != 0
