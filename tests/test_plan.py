@@ -77,7 +77,7 @@ def test_one_socket_closes_with_all_of_its_server_and_no_other() -> None:
     states = RUNS | dict.fromkeys(more, State("active"))
     files, links = FILES | more, LINKS | frozenset(more)
     plan = compare(files | {"projctl-shop.admin.socket": SOCKET.format(3402)}, files, states, links)
-    assert plan.stop == ("projctl-shop.admin.socket", "projctl-shop.socket", "projctl-shop.service")
+    assert plan.stop == ("projctl-shop.socket", "projctl-shop.admin.socket", "projctl-shop.service")
     assert plan.start == ("projctl-shop.admin.socket", "projctl-shop.socket")
     before = FILES | {"projctl-blog.socket": more["projctl-blog.socket"]}
     added = compare(files, before, {unit: states[unit] for unit in before}, frozenset(before))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from projctl import agentunits, installed, jobs, systemctl, unitfile
 from projctl import registry as registry_
 from projctl.diagnostics import Problem, ProjctlError
-from projctl.names import TARGET, waves
+from projctl.names import TARGET, closing_order, waves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -174,7 +174,7 @@ class _Journal:
 
     def undo(self) -> None:
         if self.started:
-            systemctl.close(self.scope, self.started)
+            systemctl.close(self.scope, closing_order(self.started))
             systemctl.reset_failed(self.scope, self.started)
         for path, old in self.files.items():
             if old is None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from projctl import apply, claims, installed, override, systemctl
 from projctl.diagnostics import Problem, ProjctlError
-from projctl.names import backend_unit, service_unit
+from projctl.names import backend_unit, closing_order, service_unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +68,8 @@ def _back(scope: Scope, done: Sequence[tuple[Move, Mapping[str, str], bool]]) ->
 def _swap(scope: Scope, move: Move, drop_ins: Mapping[str, str], *, wake: bool) -> None:
     # Stopping the sockets stops the service first, which finishes what it has accepted.
     loaded = systemctl.units(scope, "projctl-*")
-    systemctl.close(scope, [unit for unit in (*move.sockets, backend_unit(move.server)) if unit in loaded])
+    there = [unit for unit in (*move.sockets, backend_unit(move.server)) if unit in loaded]
+    systemctl.close(scope, closing_order(there))
     apply.place_drop_ins(scope, {path: drop_ins.get(path) for path in override.paths(move)})
     systemctl.daemon_reload(scope)
     systemctl.start(scope, [*move.opens, *([service_unit(move.server)] if wake else [])])

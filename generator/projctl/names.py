@@ -71,6 +71,14 @@ def socket_of(unit: str) -> str:
     return match["part"] or "http" if match else "http"
 
 
+def closing_order(units: Iterable[str]) -> list[str]:
+    """The units as they must be stopped: a server's leading socket takes all of it along in one transaction.
+
+    Any other way a connection to a socket that is still open starts the service, which opens the rest again.
+    """
+    return sorted(units, key=lambda unit: (not unit.endswith(".socket"), unit.count("."), unit))
+
+
 def waves(units: Iterable[str]) -> list[list[str]]:
     """The units in groups that may restart together: of each project one instance at a time."""
     found: dict[int, list[str]] = {}

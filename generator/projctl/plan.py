@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from projctl import unitfile
-from projctl.names import TARGET, instance_of, service_unit
+from projctl.names import TARGET, closing_order, instance_of, service_unit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -103,8 +103,7 @@ def compare(
     restart = _to_restart(depths, wanted, states, closing)
     enabled = frozenset(sockets) | (frozenset({TARGET}) if TARGET in wanted else frozenset())
     return Plan(
-        # Sockets first: each takes its service along in one transaction, so that nothing triggers in between.
-        stop=tuple(sorted(stop, key=lambda unit: (not unit.endswith(".socket"), unit))),
+        stop=tuple(closing_order(stop)),
         write={unit: wanted[unit] for unit in sorted([*new, *depths])},
         keep_time=frozenset(unit for unit, how in depths.items() if how == "comment"),
         delete=tuple(gone),

@@ -97,7 +97,9 @@ class Server:
         self._origin = origin
         self._adapter = adapters.choose(project)
         self._name = instances(project.name, project.instances)[number]
-        self._sockets = [self._socket(addresses, name, first=i == 0) for i, name in enumerate(project.listen)]
+        # The one that the others follow must be open while the project sleeps.
+        leader = next((name for name, listen in project.listen.items() if listen.wakes), None)
+        self._sockets = [self._socket(addresses, name, first=name == leader) for name in project.listen]
         self._backend = self._private(addresses) if self._adapter.proxied else None
 
     def _socket(self, addresses: Mapping[tuple[str, str], Address], name: str, *, first: bool) -> Socket:
@@ -135,6 +137,7 @@ class Server:
             "command": self._adapter.launched(command, self._facts.interpreter, self._target.runtime),
             "environment": self._variables(),
             "instance": self._name,
+            "leader": socket_unit(self._name, "", first=True),
             "marker": unitfile.marker(__version__, self._origin),
             "number": self._number,
             "origin": self._origin.rstrip("\\").strip(),

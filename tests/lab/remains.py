@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+
+#: Words in the names of what a lab makes; other programs of this machine come and go meanwhile.
+_OURS = ("projctl", "nspawn", "machine")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The tables and directories of this machine that a lab could leave something in."""
+    """What is in the tables and directories of this machine that a lab could leave something in."""
 
     mounts: frozenset[str]
     directories: frozenset[str]
@@ -25,7 +29,11 @@ def snapshot() -> Snapshot:
     """The machine as it is now."""
     directories = ("/run", "/run/systemd", "/run/lock", "/var/tmp", "/var/lib", "/var/lib/machines")
     entries = (str(path) for name in directories if Path(name).is_dir() for path in Path(name).iterdir())
-    return Snapshot(frozenset(_lines("/proc/self/mountinfo")), frozenset(entries))
+    return Snapshot(_ours(_lines("/proc/self/mountinfo")), _ours(entries))
+
+
+def _ours(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(name for name in names if any(word in name for word in _OURS))
 
 
 def _lines(path: str) -> list[str]:

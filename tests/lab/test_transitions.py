@@ -55,6 +55,22 @@ def test_one_of_several_sockets_moves(fresh_lab: Lab) -> None:
         get(fresh_lab, 3500)
 
 
+def test_sockets_close_in_one_transaction(fresh_lab: Lab) -> None:
+    """Whatever connects meanwhile, a socket that closed is not opened again by one that has yet to close."""
+    apply(
+        fresh_lab,
+        {"shop": server(listen={"admin": {"address": 3500, "wakes": False}, "http": 3400, "more": 3600})},
+    )
+    get(fresh_lab, 3400)
+    for _ in range(5):
+        with traffic(fresh_lab, 3400):
+            fresh_lab.run(["systemctl", "stop", "--job-mode=replace-irreversibly", "projctl-shop.socket"])
+            active = ["systemctl", "list-units", "--state=active", "--plain", "--no-legend", "projctl-shop*"]
+            assert fresh_lab.run(active).stdout == ""
+        fresh_lab.run(["systemctl", "reset-failed", "projctl-shop*"])
+        fresh_lab.run(["systemctl", "start", "projctl-shop.socket", "projctl-shop.more.socket"])
+
+
 def test_sockets_come_and_go_while_it_runs(fresh_lab: Lab) -> None:
     for listen in (
         {"http": 3400},
