@@ -1,4 +1,4 @@
-"""systemd over D-Bus: units, properties, changes, and the one order the agent gives, StopUnit."""
+"""systemd over D-Bus: units, properties, changes, and the few orders that are given."""
 
 from __future__ import annotations
 
@@ -115,11 +115,19 @@ class Bus:
         """Order a stop; returns when the job is queued. Raises BusError when systemd refuses."""
         await self._manager("StopUnit", unit, "replace", signature="ss")
 
+    async def start_unit(self, unit: str) -> None:
+        """Order a start; returns when the job is queued. Raises BusError when systemd refuses."""
+        await self._manager("StartUnit", unit, "replace", signature="ss")
+
+    async def reset_failed(self, unit: str) -> None:
+        """Forget that a unit failed. Raises BusError when systemd refuses."""
+        await self._manager("ResetFailedUnit", unit)
+
     async def _property(self, unit: str, interface: str, name: str) -> Any:  # noqa: ANN401
         path = object_path(unit)
         return (await self._ask(_SYSTEMD, path, _PROPERTIES, "Get", interface, name, signature="ss"))[0].value
 
-    async def _manager(self, member: str, *body: object, signature: str = "") -> list[Any]:
+    async def _manager(self, member: str, *body: object, signature: str = "s") -> list[Any]:
         return await self._ask(_SYSTEMD, _MANAGER_PATH, _MANAGER, member, *body, signature=signature)
 
     async def _ask(

@@ -10,7 +10,7 @@ _SOCKET = re.compile(
     rf"projctl-([a-z][a-z0-9-]{{0,62}})(\.[a-z][a-z0-9-]{{0,30}})?{_NUMBER}\.socket", re.ASCII
 )
 #: Ours, not a project's.
-RESERVED = frozenset({"agent", "agent-metrics"})
+RESERVED = frozenset({"agent", "agent-helper", "agent-metrics"})
 UNIT_PATHS = "/org/freedesktop/systemd1/unit"
 #: How the object path of every unit of ours begins.
 PATH_PREFIX = f"{UNIT_PATHS}/projctl_2d"

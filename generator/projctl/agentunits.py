@@ -12,13 +12,28 @@ from projctl import __version__, unitfile
 from projctl.diagnostics import ProjctlError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from projctl.scope import Scope
 
 SERVICE = "projctl-agent.service"
-SOCKETS = ("projctl-agent.socket", "projctl-agent-metrics.socket")
+#: What takes privileges; in a user's own manager the agent does it itself.
+HELPER = "projctl-agent-helper.service"
+_SOCKETS = ("projctl-agent.socket", "projctl-agent-metrics.socket")
+_HELPER_SOCKET = "projctl-agent-helper.socket"
 _PACKAGED = "/usr/bin/projctl-agent"
 _LIBRARIES = ("projctl_agent", "dbus_fast", "prometheus_client", "psutil", "systemd")
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - what the agent's sandbox hides
+
+
+def sockets(scope: Scope) -> tuple[str, ...]:
+    """The sockets of the agent, and of its helper where there is one."""
+    return _SOCKETS if scope.user else (*_SOCKETS, _HELPER_SOCKET)
+
+
+def services(scope: Scope) -> tuple[str, ...]:
+    """The services of the agent."""
+    return (SERVICE,) if scope.user else (SERVICE, HELPER)
 
 
 def executable() -> Path:
@@ -38,15 +53,20 @@ def executable() -> Path:
 def files(scope: Scope, units: Path, program: Path | None = None) -> dict[Path, str]:
     """Every file of the agent with its text; `units` holds the shipped ones.
 
-    The catalog, the user and the polkit rule belong to the system's agent only.
+    The helper, the catalog, the user and the polkit rule belong to the system's agent only.
     """
     source = "projctl-agent-user.service" if scope.user else SERVICE
     found = {scope.units / SERVICE: _marked((units / source).read_text())}
-    found |= {scope.units / name: _marked((units / name).read_text()) for name in SOCKETS}
+    found |= {scope.units / name: _marked((units / name).read_text()) for name in sockets(scope)}
     if not scope.user:
+        found[scope.units / HELPER] = _marked((units / HELPER).read_text())
         found |= {path: _marked((units / name).read_text(), path) for name, path in _elsewhere().items()}
     if program is not None and str(program) != _PACKAGED:
-        found[scope.units / f"{SERVICE}.d/10-program.conf"] = _marked(_drop_in(program, user=scope.user))
+        commands = {SERVICE: [str(program), *(["--user"] if scope.user else [])]}
+        if not scope.user:
+            commands[HELPER] = [sys.executable, "-m", "projctl_agent.helper"]
+        for unit, command in commands.items():
+            found[scope.units / f"{unit}.d/10-program.conf"] = _marked(_drop_in(command, user=scope.user))
     return found
 
 
@@ -64,10 +84,9 @@ def _marked(text: str, path: Path | None = None) -> str:
     return f"{comment}\n{text}"
 
 
-def _drop_in(program: Path, *, user: bool) -> str:
-    """Another path of the program, and its Python environment made visible where the sandbox hides it."""
-    command = unitfile.exec_line([(str(program),), *([("--user",)] if user else [])])
-    lines = ["[Service]", "ExecStart=", f"ExecStart={command}"]
+def _drop_in(command: Sequence[str], *, user: bool) -> str:
+    """Another program, and its Python environment made visible where the sandbox hides it."""
+    lines = ["[Service]", "ExecStart=", f"ExecStart={unitfile.exec_line((word,) for word in command)}"]
     needed = [] if user else [root for root in _environment() if _is_hidden(root)]
     if any(not root.startswith(("/tmp", "/var/tmp")) for root in needed):  # noqa: S108
         # From systemd 253 on the empty /root alone would be closed to the agent's user.

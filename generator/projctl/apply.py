@@ -305,21 +305,22 @@ def install_agent(scope: Scope, files: Mapping[Path, str], *, start: bool) -> No
         systemctl.take_over_users_and_catalog()
     systemctl.daemon_reload(scope)
     if start:
-        systemctl.restart(scope, [*agentunits.SOCKETS, agentunits.SERVICE])
+        systemctl.restart(scope, [*agentunits.sockets(scope), agentunits.SERVICE])
 
 
 def remove_agent(scope: Scope, files: Iterable[Path]) -> None:
     """Stop the agent, delete its files and links; its user and its state stay."""
-    systemctl.stop(scope, [agentunits.SERVICE, *agentunits.SOCKETS])
+    systemctl.stop(scope, [*agentunits.services(scope), *agentunits.sockets(scope)])
     with _clear("cannot remove the agent"):
         for path in [*files, *_agent_links(scope).values()]:
             path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            (scope.units / f"{agentunits.SERVICE}.d").rmdir()
+        for unit in agentunits.services(scope):
+            with contextlib.suppress(OSError):
+                (scope.units / f"{unit}.d").rmdir()
     systemctl.daemon_reload(scope)
 
 
 def _agent_links(scope: Scope) -> dict[str, Path]:
     boot = "default.target" if scope.user else "multi-user.target"
-    links = {unit: scope.units / "sockets.target.wants" / unit for unit in agentunits.SOCKETS}
+    links = {unit: scope.units / "sockets.target.wants" / unit for unit in agentunits.sockets(scope)}
     return links | {agentunits.SERVICE: scope.units / f"{boot}.wants" / agentunits.SERVICE}

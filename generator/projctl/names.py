@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 NAME_PATTERN = r"[a-z][a-z0-9-]{0,62}"
 #: `projctl-agent.service` and its sockets are ours; a project of that name would replace them.
-RESERVED_NAMES = frozenset({"agent", "agent-metrics"})
+RESERVED_NAMES = frozenset({"agent", "agent-helper", "agent-metrics"})
 TARGET = "projctl.target"
 SLICE = "projctl.slice"
 SHARDS = 64

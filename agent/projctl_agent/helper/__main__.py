@@ -1,0 +1,5 @@
+"""python -m projctl_agent.helper is projctl-agent-helper."""
+
+from projctl_agent.helper.main import main
+
+main()

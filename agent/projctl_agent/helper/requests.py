@@ -1,0 +1,51 @@
+"""What the helper may be asked: one JSON object a line, a verb and the unit that it is for."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import NamedTuple
+
+from projctl_agent.names import instance_of_service, instance_of_socket
+
+VERSION = 1
+LONGEST = 4096
+
+
+class Verb(StrEnum):
+    """What is to be done."""
+
+    START = "start"
+    RESET = "reset"
+
+
+class Request(NamedTuple):
+    """One order."""
+
+    verb: Verb
+    unit: str
+
+
+class RefusedError(Exception):
+    """The helper does not do that; the text says why, in one line."""
+
+
+def parse(line: bytes) -> Request:
+    """The order in a line. Raises RefusedError for anything but a verb and the name of a project's unit."""
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError):
+        raise RefusedError("must be one line of JSON") from None
+    if not isinstance(data, dict) or len(data) != 1:
+        raise RefusedError("must be an object with one verb and its unit")
+    ((verb, unit),) = data.items()
+    if verb not in set(Verb):
+        raise RefusedError(f"unknown verb, must be one of: {', '.join(Verb)}")
+    if not isinstance(unit, str) or not (instance_of_service(unit) or instance_of_socket(unit)):
+        raise RefusedError("must name a service or socket of a project")
+    return Request(Verb(verb), unit)
+
+
+def line(**fields: object) -> bytes:
+    """An answer, or an order, as one line."""
+    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
