@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from projctl_agent import failure
 from projctl_agent.bus import Bus, BusError, Listener, UnitRow
+from projctl_agent.endings import Endings
 from projctl_agent.names import instance_of_service, instance_of_socket
 from projctl_agent.watch import Watch, open_watch
 
@@ -60,6 +61,8 @@ class Fleet:
         self._watches: dict[str, tuple[Watch, asyncio.Task[None]]] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._earlier = dict(earlier)
+        self._endings = Endings()
+        self._concluding: set[asyncio.Task[None]] = set()
 
     async def connect(self, *, user: bool) -> Bus:
         """Connect and look for what runs. Raises BusError."""
@@ -118,8 +121,21 @@ class Fleet:
             return
         if state in _RUNNING:
             self._open(unit)
-        else:
-            self._close(unit)
+        elif watch := self._close(unit) or self._endings.take(unit):
+            self._end(watch, state)
+
+    def _end(self, watch: Watch, state: str) -> None:
+        if state == "deactivating":
+            self._endings.stopping(watch)
+        elif self._bus:
+            task = asyncio.get_running_loop().create_task(self._endings.conclude(self._bus, watch))
+            self._concluding.add(task)
+            task.add_done_callback(self._concluded)
+
+    def _concluded(self, task: asyncio.Task[None]) -> None:
+        self._concluding.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._report(f"cannot tell what a run used: {error}")
 
     def _reloaded(self) -> None:
         self._changed()
@@ -136,8 +152,10 @@ class Fleet:
 
     def _close_all(self) -> None:
         for service in list(self._watches):
-            if (watch := self._close(service)) and (track := watch.track or watch.earlier):
-                self._earlier[watch.invocation] = track
+            if watch := self._close(service):
+                self._endings.keep(watch)
+                if track := watch.track or watch.earlier:
+                    self._earlier[watch.invocation] = track
 
     def _open(self, service: str) -> None:
         if service not in self._watches and service not in self._opening:
@@ -162,6 +180,7 @@ class Fleet:
         totals = self._ledger().projects.get(watch.settings.instance)
         watch.told_no_counters = bool(totals and totals.told_no_counters)
         watch.earlier = self._earlier.get(watch.invocation)
+        watch.usage = await self._endings.begin(self._bus, watch)
         follower = asyncio.get_running_loop().create_task(watch.follow(self._bus))
         self._watches[service] = (watch, follower)
         follower.add_done_callback(lambda done: self._followed(service, done))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 IDLE_STOP = "d649923182a64247b971172f532f4fa7"
 IDLE_STOP_REFUSED = "4bfa4131724e43068a337e1a258fcdbd"
 NO_COUNTERS = "4c17779e887147b59460df30aa683277"
+ENDED = "e1e86dd2a61d1600d5a55b3ee7b3e42f"
 _NOTICE, _INFO, _WARNING = 5, 6, 4
 
 
@@ -56,7 +57,24 @@ def no_counters(instance: str, unit: str, invocation: str) -> None:
     _send(NO_COUNTERS, _NOTICE, text, _fields(instance, "no-counters", "no-counters", unit, invocation))
 
 
-def _fields(instance: str, event: str, reason: str, unit: str, invocation: str) -> dict[str, object]:
+def ended(
+    instance: str, unit: str, invocation: str, uptime: float, idle: float | None, figures: dict[str, object]
+) -> None:
+    """What a run used that has ended; why it did, systemd's entries and others of ours tell."""
+    _send(
+        ENDED,
+        _INFO,
+        f"Project {instance} ran for {uptime:.1f} s.",
+        _fields(instance, "ended", None, unit, invocation)
+        | {
+            "PROJCTL_UPTIME_SECONDS": f"{uptime:.3f}",
+            "PROJCTL_IDLE_SECONDS": None if idle is None else f"{idle:.3f}",
+        }
+        | figures,
+    )
+
+
+def _fields(instance: str, event: str, reason: str | None, unit: str, invocation: str) -> dict[str, object]:
     project, number = project_and_number(instance)
     return {
         "PROJCTL_PROJECT": project,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from projctl_agent import activity, cgroup, idle, messages, settings
+from projctl_agent import activity, idle, messages, settings, usage
 from projctl_agent.bus import SERVICE, UNIT, Bus, BusError
 from projctl_agent.idle import Decision, Observation, Policy, Track
+from projctl_agent.usage import Usage
 
 if TYPE_CHECKING:
     from projctl_agent.activity import Target
@@ -35,6 +36,8 @@ class Watch:
     track: Track | None = None
     decision: Decision | None = None
     told_no_counters: bool = False
+    told_stop: bool = False
+    usage: Usage = field(default_factory=lambda: Usage("", None))
     earlier: Track | None = None
 
     @property
@@ -60,6 +63,7 @@ class Watch:
             self.track = self.decision = None
             return None
         observation = await activity.observe(bus, self.target)
+        self.usage.look()
         self._judge(observation)
         assert self.decision  # noqa: S101  just made
         if not observation.counted and not self.told_no_counters:
@@ -81,7 +85,8 @@ class Watch:
     async def _stop(self, bus: Bus) -> bool:
         """Stop the service unless a last look finds use; whether the order was given."""
         assert self.track  # noqa: S101  set by the look that decided
-        figures = cgroup.figures(self.target.control_group)
+        self.usage.look(pressing=True)
+        counters = await usage.counters(bus, self.settings.sockets)
         if await _identity(bus, self.settings.primary) != self.invocation:
             return False
         last = await activity.observe(bus, self.target)
@@ -89,25 +94,18 @@ class Watch:
         if not self.decision.stop:
             return False
         instance, unit = self.settings.instance, self.settings.service
-        messages.idle_stop(instance, unit, self.invocation, self.decision, _fields(figures))
+        messages.idle_stop(instance, unit, self.invocation, self.decision, self.usage.fields(counters))
+        self.told_stop = True
         try:
             await bus.stop_unit(unit)
         except BusError as error:
+            self.told_stop = False
             messages.idle_stop_refused(instance, unit, self.invocation, str(error))
             # The next try is a whole idle time away.
             self.track = replace(self.track, last_use=last.taken, last_reason="stop")
             self.decision = idle.decide(self.policy, self.track, last.taken)
             return False
         return True
-
-
-def _fields(figures: cgroup.Figures) -> dict[str, object]:
-    cpu = figures.cpu_seconds
-    return {
-        "PROJCTL_CPU_SECONDS": None if cpu is None else f"{cpu:.6f}",
-        "PROJCTL_MEMORY_BYTES": figures.memory_bytes,
-        "PROJCTL_MEMORY_PEAK_BYTES": figures.memory_peak_bytes,
-    }
 
 
 async def _identity(bus: Bus, unit: str) -> str:
