@@ -26,7 +26,7 @@ def test_settings_of_a_unit_and_its_drop_ins() -> None:
     text = (
         '[Service]\nUser=shop\nMemoryMax=100\nEnvironment="PORT=1"\nEnvironment="SECRET=a b"\n'
         "EnvironmentFile=/etc/100%%.env\nWorkingDirectory=/srv\n"
-        "[X-Projctl]\nManifest=/m%%.yaml:7\nAdapter=native\nIdleStopSec=900\nMinUptimeSec=60\n"
+        "[X-Projctl]\nManifest=/m%%.yaml:7\nAdapter=native\nIdleStopSec=900\nMinUptimeSec=60\nBusyCpu=0.5%\n"
         "[Service]\nMemoryMax=200\nEnvironment=MORE=1 'OTHER=x y'\n[X-Projctl]\nIdleStopSec=infinity\n"
     )
     assert describe(text) == {
@@ -35,7 +35,7 @@ def test_settings_of_a_unit_and_its_drop_ins() -> None:
         "user": "shop",
         "path": "/srv",
         "limits": {"MemoryMax": "200"},
-        "idle": {"stop": None, "min_uptime": 60.0},
+        "idle": {"stop": None, "min_uptime": 60.0, "hold_connections": None, "busy_cpu": 0.5},
         "environment": ["MORE", "OTHER", "PORT", "SECRET"],
         "env_files": ["/etc/100%.env"],
     }

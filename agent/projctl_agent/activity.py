@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from projctl_agent import cgroup, sockdiag
-from projctl_agent.bus import SOCKET, Bus
+from projctl_agent.bus import SOCKET, UNIT, Bus
 from projctl_agent.idle import Observation
 from projctl_agent.sockdiag import Endpoint, Traffic
 
@@ -22,7 +22,7 @@ _NO_COUNTER = 2**64 - 1
 class Target:
     """Where to look: socket units, what they listen on, the ids of the control groups that they were opened in.
 
-    `control_group` is the server's.
+    `control_group` is the server's; `mixed` is whether it serves sockets that do not count, too.
     """
 
     sockets: tuple[str, ...]
@@ -30,10 +30,11 @@ class Target:
     paths: tuple[str, ...]
     control_group: str
     groups: frozenset[int] = frozenset()
+    mixed: bool = False
 
 
-async def find_target(bus: Bus, sockets: Sequence[str], control_group: str) -> Target:
-    """The target of a project: asks each socket unit what it listens on."""
+async def find_target(bus: Bus, service: str, sockets: Sequence[str], control_group: str) -> Target:
+    """The target of a project: asks each socket unit what it listens on, and which others start the service."""
     endpoints: list[Endpoint] = []
     paths: list[str] = []
     for listens in await bus.properties(*((unit, SOCKET, "Listen") for unit in sockets)):
@@ -44,7 +45,9 @@ async def find_target(bus: Bus, sockets: Sequence[str], control_group: str) -> T
                 endpoints.append(sockdiag.parse_endpoint(address))
     groups = await bus.properties(*((unit, SOCKET, "ControlGroup") for unit in sockets))
     known = {identity for group in groups if group and (identity := cgroup.identity(group)) is not None}
-    return Target(tuple(sockets), tuple(endpoints), tuple(paths), control_group, frozenset(known))
+    (triggers,) = await bus.properties((service, UNIT, "TriggeredBy"))
+    mixed = not set(triggers or ()) <= set(sockets)
+    return Target(tuple(sockets), tuple(endpoints), tuple(paths), control_group, frozenset(known), mixed)
 
 
 async def observe(bus: Bus, target: Target) -> Observation:
@@ -55,15 +58,24 @@ async def observe(bus: Bus, target: Target) -> Observation:
     # A Unix socket's unit has a counter too, one that never moves. Without a socket there is nothing to count.
     counted = len(known) == len(counters) and not target.paths
     traffic = _traffic(target)
+    seen = traffic or Traffic()
     return Observation(
         taken=time.monotonic(),
-        ip_bytes=sum(known),
+        bytes_in=sum(value for value in counters[::2] if value != _NO_COUNTER),
+        bytes_out=sum(value for value in counters[1::2] if value != _NO_COUNTER),
         counted=counted,
         connections=None if traffic is None else frozenset(traffic.connections),
-        quiet=None if traffic is None or traffic.quiet_ms is None else traffic.quiet_ms / 1000,
-        queue=0 if traffic is None else traffic.queue,
+        received=_in_seconds(seen.received_ms),
+        sent=_in_seconds(seen.sent_ms),
+        opaque=seen.opaque,
+        queue=seen.queue,
         cpu_seconds=cgroup.cpu_seconds(target.control_group),
+        mixed=target.mixed,
     )
+
+
+def _in_seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
 
 
 def _traffic(target: Target) -> Traffic | None:
@@ -72,4 +84,10 @@ def _traffic(target: Target) -> Traffic | None:
         unix = sockdiag.unix_traffic(target.paths)
     except OSError:
         return None
-    return Traffic(tcp.connections | unix.connections, tcp.quiet_ms, tcp.queue + unix.queue)
+    return Traffic(
+        tcp.connections | unix.connections,
+        tcp.received_ms,
+        tcp.sent_ms,
+        tcp.opaque + unix.opaque,
+        tcp.queue + unix.queue,
+    )

@@ -2,62 +2,95 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-#: Share of one CPU from which background work counts as use.
-BUSY_SHARE = 0.02
 #: Shorter windows than this many seconds say nothing about a share of CPU.
 MIN_WINDOW = 0.25
 #: CPU seconds that a window may take beyond usual housekeeping, where only CPU tells of requests.
 CPU_GRACE = 0.001
-#: Never look more often than this many seconds, nor more often than idle time / LOOKS.
+#: Never look more often than idle time / LOOKS, nor, but for what falls due, than this many seconds.
 MIN_LOOK = 0.5
 LOOKS = 20
+#: A stop may be late by this many seconds, or by idle time / LOOKS where that is more.
+LATEST = 2.0
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Seconds without use after which a project stops (None: never), seconds it runs at the least."""
+    """What a project's settings and its holds ask for; times in seconds, None: never.
+
+    It stops after `idle_stop` without use, and runs for `min_uptime` at the least. `busy_share` of a CPU counts as
+    work, a connection as use until `hold_connections` after its last byte. `held_until` is in monotonic seconds:
+    somebody's hold, without an end where it is infinite.
+    """
 
     idle_stop: float | None
     min_uptime: float
+    busy_share: float | None = 0.02
+    hold_connections: float | None = 3600.0
+    held_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What one look found, at `taken` (monotonic seconds).
 
-    `ip_bytes` is the sum over all counting sockets, `counted` whether each of them has a counter.
-    `connections` are the identities of established connections, None when they could not be read;
-    `quiet` is the seconds since data last moved on any of them, None when that is not known.
-    `queue` counts connections not accepted yet; `cpu_seconds` is the CPU used so far, None when not known.
+    Bytes are sums over all counting sockets, `counted` is whether each of them has a counter. `connections` are the
+    identities of established connections, None when they could not be read; `received` and `sent` are the seconds
+    since data last came in and went out on any of them; `opaque` is how many of them do not tell that. `queue`
+    counts connections not accepted yet, `cpu_seconds` is the CPU used so far, None when not known; `mixed` is whether
+    sockets that do not count cause some of it. `program_held` is when a program of the project last held it awake.
     """
 
     taken: float
-    ip_bytes: int
+    bytes_in: int
+    bytes_out: int
     counted: bool
     connections: frozenset[int] | None
-    quiet: float | None
+    received: float | None
+    sent: float | None
+    opaque: int
     queue: int
     cpu_seconds: float | None
+    mixed: bool = False
+    program_held: float | None = None
+
+    @property
+    def quiet(self) -> float | None:
+        """Seconds since data moved on any connection, None when none of them tells."""
+        return min((age for age in (self.received, self.sent) if age is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """What is remembered from look to look: the last use and why, and the rate of CPU of a quiet server."""
+    """What is remembered from look to look: the last use and why, and the rate of CPU of a quiet server.
+
+    `moved` is when something last told of data, for connections that do not tell it themselves.
+    """
 
     started: float
     last_use: float
     last_reason: str
     previous: Observation
     quiet_rate: float | None = None
+    moved: float = 0.0
+
+
+class Use(NamedTuple):
+    """When the project was used last as far as a look tells, and by what."""
+
+    at: float
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What to do, and why not yet; `next_look` and `would_stop_at` are monotonic seconds; None means never.
 
-    `activity` is what last counted as use; `held` says what keeps an idle project up (min_uptime), if anything.
+    `activity` is what last counted as use; `held` says what else keeps it up (hold, min_uptime), if anything.
     """
 
     stop: bool
@@ -74,7 +107,7 @@ def begin(started: float, observation: Observation) -> Track:
 
     What moved before, a readiness probe's connection included, lies below this baseline.
     """
-    return Track(started, observation.taken, "start", observation)
+    return Track(started, observation.taken, "start", observation, moved=observation.taken)
 
 
 def resume(policy: Policy, track: Track, now: Observation) -> tuple[Track, Decision]:
@@ -84,60 +117,108 @@ def resume(policy: Policy, track: Track, now: Observation) -> tuple[Track, Decis
         track = begin(track.started, now)
         return track, decide(policy, track, now.taken)
     if _is_doubtful(policy, before, now):
-        track = replace(track, last_use=now.taken, last_reason="restart")
+        track = replace(track, last_use=now.taken, last_reason="restart", moved=now.taken)
     return look(policy, track, now)
 
 
 def _is_doubtful(policy: Policy, before: Observation, now: Observation) -> bool:
     """Whether use could have ended, or hidden in the average, between two looks that are far apart."""
-    if before.connections is None or before.connections or before.queue:
+    if before.connections is None or before.queue or before.opaque:
         return True
-    if now.cpu_seconds is None or before.cpu_seconds is None:
+    if before.connections and not _is_unchanged(before, now):
+        return True
+    if before.program_held == before.taken and now.program_held in (None, before.program_held):
+        return True
+    if now.cpu_seconds is None or before.cpu_seconds is None or policy.busy_share is None:
         return False
-    window = min(now.taken - before.taken, _interval(policy.idle_stop or 0.0))
-    return now.cpu_seconds - before.cpu_seconds >= BUSY_SHARE * max(window, MIN_WINDOW)
+    window = min(now.taken - before.taken, _step(policy.idle_stop or 0.0))
+    return now.cpu_seconds - before.cpu_seconds >= policy.busy_share * max(window, MIN_WINDOW)
 
 
-def use(track: Track, now: Observation) -> str | None:
-    """What tells that the project was used since the last look; None when nothing does."""
-    before = track.previous
-    if now.queue:
-        return "queue"
-    if now.connections is None:
-        return "blind"
-    if now.ip_bytes != before.ip_bytes and not _keepalive_explains(before, now):
-        return "bytes"
+def use(policy: Policy, track: Track, now: Observation) -> Use | None:
+    """The last use that this look tells of; None when it tells of none."""
+    found = [Use(now.taken, reason) for reason in _signs(policy, track, now)]
+    if now.quiet is not None:
+        found.append(Use(now.taken - now.quiet, "bytes"))
     if now.connections:
-        return "connections"
-    return _use_of_cpu(track, now)
+        found.append(Use(min(now.taken, _counts_until(policy, track, now)), "connections"))
+    if now.program_held is not None:
+        found.append(Use(min(now.taken, now.program_held), "program"))
+    if policy.held_until is not None:
+        found.append(Use(min(now.taken, policy.held_until), "hold"))
+    # Of several at the same moment the first one counts.
+    return max(found, key=lambda one: one.at, default=None)
 
 
-def _keepalive_explains(before: Observation, now: Observation) -> bool:
-    """Whether probes on connections that stayed as they were, without data, account for the bytes."""
+def _signs(policy: Policy, track: Track, now: Observation) -> list[str]:
+    """What tells of use at any time since the last look."""
+    if now.queue:
+        return ["queue"]
+    if now.connections is None:
+        return ["blind"]
+    signs = ["bytes"] if _has_moved_bytes(track.previous, now) else []
+    if work := _use_of_cpu(policy, track, now):
+        signs.append(work)
+    return signs
+
+
+def _has_moved_bytes(before: Observation, now: Observation) -> bool:
+    same = (now.bytes_in, now.bytes_out) == (before.bytes_in, before.bytes_out)
+    return not same and not _is_unchanged(before, now)
+
+
+def _is_unchanged(before: Observation, now: Observation) -> bool:
+    """Whether the connections stayed as they were, without data: what moved were probes that keep them alive."""
     return (
         bool(now.connections)
         and now.connections == before.connections
+        and not now.opaque
         and now.quiet is not None
         and now.quiet > now.taken - before.taken
     )
 
 
-def _use_of_cpu(track: Track, now: Observation) -> str | None:
-    rate = _cpu_rate(track.previous, now)
-    window = now.taken - track.previous.taken
+def _counts_until(policy: Policy, track: Track, now: Observation) -> float:
+    """Until when the open connections count as use: so long after the last byte on any of them."""
+    if policy.hold_connections is None:
+        return math.inf
+    moments = [now.taken - now.quiet] if now.quiet is not None else []
+    if now.opaque:
+        moments.append(now.taken if _has_moved(policy, track, now) else track.moved)
+    return max(moments, default=now.taken) + policy.hold_connections
+
+
+def _has_moved(policy: Policy, track: Track, now: Observation) -> bool:
+    """Whether anything tells of data since the last look: for connections that do not tell it themselves."""
+    if now.connections != track.previous.connections or _has_moved_bytes(track.previous, now) or now.queue:
+        return True
+    return _has_worked(policy, track, now)
+
+
+def _use_of_cpu(policy: Policy, track: Track, now: Observation) -> str | None:
+    rate = cpu_rate(track.previous, now)
     if rate is None:
-        if window < MIN_WINDOW:
+        if now.taken - track.previous.taken < MIN_WINDOW:
             return None
         return None if now.counted else "blind"
-    if rate >= BUSY_SHARE:
+    if policy.busy_share is not None and rate >= policy.busy_share:
         return "cpu"
-    if now.counted:
-        return None
+    return None if now.counted or not _has_worked(policy, track, now) else "cpu"
+
+
+def _has_worked(policy: Policy, track: Track, now: Observation) -> bool:
+    """Whether it used more CPU than in its quietest window; where others cause some of it, more than its share."""
+    rate, window = cpu_rate(track.previous, now), now.taken - track.previous.taken
+    if rate is None:
+        return window >= MIN_WINDOW
+    if now.mixed:
+        return policy.busy_share is not None and rate >= policy.busy_share
     usual = 0.0 if track.quiet_rate is None else track.quiet_rate
-    return "cpu" if rate * window > 2 * usual * window + CPU_GRACE else None
+    return rate * window > 2 * usual * window + CPU_GRACE
 
 
-def _cpu_rate(before: Observation, now: Observation) -> float | None:
+def cpu_rate(before: Observation, now: Observation) -> float | None:
+    """Share of one CPU that was used between two looks; None where that says nothing."""
     window = now.taken - before.taken
     if window < MIN_WINDOW or now.cpu_seconds is None or before.cpu_seconds is None:
         return None
@@ -146,46 +227,61 @@ def _cpu_rate(before: Observation, now: Observation) -> float | None:
 
 def look(policy: Policy, track: Track, now: Observation) -> tuple[Track, Decision]:
     """The track after this look, and what to do."""
-    reason = use(track, now)
-    rate = _cpu_rate(track.previous, now)
+    found = use(policy, track, now)
+    counts_until = _counts_until(policy, track, now) if now.connections else 0.0
+    moved = now.taken if _has_moved(policy, track, now) else track.moved
+    rate = cpu_rate(track.previous, now)
     if rate is not None:
         track = replace(track, quiet_rate=rate if track.quiet_rate is None else min(rate, track.quiet_rate))
-    if now.taken - track.previous.taken >= MIN_WINDOW or reason:
+    if now.taken - track.previous.taken >= MIN_WINDOW or (found and found.at == now.taken):
         track = replace(track, previous=now)
-    if reason:
-        track = replace(track, last_use=now.taken, last_reason=reason)
-    return track, decide(policy, track, now.taken)
+    if found and found.at > track.last_use:
+        track = replace(track, last_use=found.at, last_reason=found.reason)
+    track = replace(track, moved=moved)
+    return track, decide(policy, track, now.taken, counts_until)
 
 
-def decide(policy: Policy, track: Track, now: float) -> Decision:
-    """What to do at `now`, given the last use."""
+def decide(policy: Policy, track: Track, now: float, counts_until: float = 0.0) -> Decision:
+    """What to do at `now`, given the last use, and until when the connections that are open count as use."""
     idle, uptime = now - track.last_use, now - track.started
-    if policy.idle_stop is None:
-        return Decision(False, track.last_reason, None, idle, uptime, None, None)
-    due = max(track.last_use + policy.idle_stop, track.started + policy.min_uptime)
+    held_until = policy.held_until or 0.0
+    holds = "hold" if held_until > now else None
+    if policy.idle_stop is None or held_until == math.inf:
+        return Decision(False, track.last_reason, holds, idle, uptime, None, None)
+    # What is certain to keep it up until then, whatever happens meanwhile.
+    least = max(max(track.last_use, held_until) + policy.idle_stop, track.started + policy.min_uptime)
+    due = max(least, counts_until + policy.idle_stop)
+    if due == math.inf:
+        return Decision(False, track.last_reason, holds, idle, uptime, now + _step(policy.idle_stop), None)
     if now >= due:
         return Decision(True, track.last_reason, None, idle, uptime, None, due)
-    held = "min_uptime" if idle >= policy.idle_stop else None
+    held = holds or ("min_uptime" if idle >= policy.idle_stop else None)
     # Counters keep what moved, and use before the last idle time postpones nothing.
     rests = bool(held) and track.previous.counted
-    following = _next_rest(policy.idle_stop, now, due) if rests else None
-    following = following or _next_look(policy.idle_stop, now, due)
-    return Decision(False, track.last_reason, held, idle, uptime, following, due)
+    wait = _wait(policy.idle_stop, due - now, free=least - policy.idle_stop - now, rests=rests)
+    return Decision(
+        False, track.last_reason, held, idle, uptime, due if wait == due - now else now + wait, due
+    )
 
 
-def _next_rest(idle_stop: float, now: float, due: float) -> float | None:
-    """The next look at what min_uptime alone holds: an idle time away, up to the last one before it is due."""
-    begins = due - idle_stop
-    if begins - now < 1.5 * _interval(idle_stop):
-        return None
-    return begins if begins - now < 1.5 * max(idle_stop, MIN_LOOK) else now + max(idle_stop, MIN_LOOK)
+def _wait(idle_stop: float, left: float, *, free: float, rests: bool) -> float:
+    """Seconds until the next look, where it is due in `left` seconds and use in the next `free` postpones nothing.
+
+    Two looks are never nearer than idle time / LOOKS, and, in the last idle time, never farther apart than a
+    stop may be late.
+    """
+    step = _step(idle_stop)
+    if left <= step:
+        return max(left, idle_stop / LOOKS)
+    if rests and free >= 1.5 * step:
+        rest = max(idle_stop, MIN_LOOK)
+        return free if free < 1.5 * rest else rest
+    steps = math.floor(left / step + _ROUNDING)
+    first = left if steps == 1 else left - (steps - 1) * step
+    # From there on whole steps lead to the moment when it is due.
+    return first if first <= max(LATEST, free, step * (1 + _ROUNDING)) else step
 
 
-def _next_look(idle_stop: float, now: float, due: float) -> float:
-    interval = _interval(idle_stop)
-    return due if due - now < 1.5 * interval else now + interval
-
-
-def _interval(idle_stop: float) -> float:
+def _step(idle_stop: float) -> float:
     """Seconds between two looks."""
     return max(MIN_LOOK, idle_stop / LOOKS)

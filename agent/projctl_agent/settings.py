@@ -17,13 +17,16 @@ _SECTION = "[X-Projctl]"
 #: What systemd takes for white space, and for the end of a line; Python takes more.
 _SPACE = " \t\n\r"
 _LINE_END = re.compile("[\n\r\0]")
+#: Where the unit says nothing: the share of a CPU that is work, the seconds that a silent connection counts as use.
+_BUSY_SHARE, _HOLD_CONNECTIONS = 0.02, 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Times in seconds, None: never. `service` is the unit to stop, `primary` the one with the server.
 
-    `instance` is NAME, or NAME@K where a project has several; `sockets` are those whose use counts.
+    `instance` is NAME, or NAME@K where a project has several; `sockets` are those whose use counts; `busy_share`
+    of one CPU counts as use, None: none does.
     """
 
     instance: str
@@ -32,6 +35,8 @@ class Settings:
     sockets: tuple[str, ...]
     idle_stop: float | None
     min_uptime: float
+    busy_share: float | None
+    hold_connections: float | None
 
 
 def parse_section(texts: Iterable[str]) -> dict[str, str]:
@@ -83,6 +88,8 @@ def interpret(service: str, keys: dict[str, str]) -> Settings | None:
         sockets=tuple(unit for unit in named_sockets if instance_of_socket(unit)),
         idle_stop=_seconds(keys, "IdleStopSec", None),
         min_uptime=_seconds(keys, "MinUptimeSec", 0.0) or 0.0,
+        busy_share=_share(keys, "BusyCpu", _BUSY_SHARE),
+        hold_connections=_seconds(keys, "HoldConnectionsSec", _HOLD_CONNECTIONS),
     )
 
 
@@ -99,6 +106,18 @@ def _seconds(keys: dict[str, str], key: str, default: float | None) -> float | N
     if not math.isfinite(seconds) or seconds < 0:
         raise ValueError(f'{key} must be a number of seconds or "infinity", "{text}" is neither')
     return seconds
+
+
+def _share(keys: dict[str, str], key: str, default: float) -> float | None:
+    text = keys.get(key, "")
+    if not text or text == "infinity":
+        return None if text else default
+    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)%", text, re.ASCII)
+    if not match or float(match[1]) <= 0:
+        raise ValueError(
+            f'{key} must be a percentage of one CPU above zero or "infinity", "{text}" is neither'
+        )
+    return float(match[1]) / 100
 
 
 def read_texts(paths: Iterable[str]) -> list[str]:

@@ -32,10 +32,15 @@ _PADDED = 3
 
 @dataclass(slots=True)
 class Traffic:
-    """Established connections by identity, milliseconds since data moved on any, connections in queues."""
+    """Established connections by identity, milliseconds since data last came in and went out on any of them.
+
+    `opaque` counts those that do not tell when; `queue` those that are not accepted yet.
+    """
 
     connections: set[int] = field(default_factory=set)
-    quiet_ms: int | None = None
+    received_ms: int | None = None
+    sent_ms: int | None = None
+    opaque: int = 0
     queue: int = 0
 
 
@@ -62,7 +67,8 @@ class _Row(NamedTuple):
     listens: bool
     identity: int
     queue: int
-    quiet_ms: int | None
+    received_ms: int | None
+    sent_ms: int | None
     group: int
 
 
@@ -164,15 +170,14 @@ def _attributes(data: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 def _tcp_row(message: memoryview) -> _Row:
     family, state, _, _, port, _, source, _, _, cookie, _, queue, *_ = _INET_MESSAGE.unpack_from(message)
-    quiet, group = None, 0
+    received, sent, group = None, None, 0
     for kind, payload in _attributes(message[_INET_MESSAGE.size :]):
         if kind == _TCP_INFO_ATTRIBUTE and len(payload) >= _LAST_DATA.size:
             sent, _, received = _LAST_DATA.unpack_from(payload)
-            quiet = min(sent, received)
         elif kind == _GROUP_ATTRIBUTE:
             (group,) = struct.unpack_from("=Q", payload)
     address = _plain_address(source[:4] if family == socket.AF_INET else source)
-    return _Row(socket.ntohs(port), address, state == _LISTEN, cookie, queue, quiet, group)
+    return _Row(socket.ntohs(port), address, state == _LISTEN, cookie, queue, received, sent, group)
 
 
 def _add_tcp(found: Traffic, row: _Row) -> None:
@@ -180,8 +185,13 @@ def _add_tcp(found: Traffic, row: _Row) -> None:
         found.queue += row.queue
         return
     found.connections.add(row.identity)
-    if row.quiet_ms is not None:
-        found.quiet_ms = row.quiet_ms if found.quiet_ms is None else min(row.quiet_ms, found.quiet_ms)
+    found.opaque += row.received_ms is None
+    found.received_ms = _younger(found.received_ms, row.received_ms)
+    found.sent_ms = _younger(found.sent_ms, row.sent_ms)
+
+
+def _younger(one: int | None, other: int | None) -> int | None:
+    return min((age for age in (one, other) if age is not None), default=None)
 
 
 def _plain_address(packed: bytes) -> bytes:
@@ -197,5 +207,6 @@ def _add_unix(found: Traffic, wanted: set[bytes], message: memoryview) -> None:
         return
     if state == _ESTABLISHED:
         found.connections.add(cookie)
+        found.opaque += 1
     elif _UNIX_QUEUE_ATTRIBUTE in attributes:
         found.queue += struct.unpack_from("=I", attributes[_UNIX_QUEUE_ATTRIBUTE])[0]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_VERSION = 1
+_VERSION = 2
 
 
 def dump(tracks: Mapping[str, Track]) -> str:
@@ -35,8 +35,9 @@ def parse(text: str) -> dict[str, Track]:
 
 
 def _track(
-    *, started: object, last_use: object, last_reason: object, previous: dict[str, Any], quiet_rate: object
-) -> Track:
+    *, started: object, last_use: object, last_reason: object, previous: dict[str, Any], quiet_rate: object,
+    moved: object,
+) -> Track:  # fmt: skip
     if not isinstance(last_reason, str):
         raise TypeError("a reason must be a text")
     return Track(
@@ -44,24 +45,34 @@ def _track(
         _number(last_use),
         last_reason,
         _observation(**previous),
-        None if quiet_rate is None else _number(quiet_rate),
+        _number_or_none(quiet_rate),
+        _number(moved),
     )
 
 
 def _observation(
-    *, taken: object, ip_bytes: object, counted: object, connections: object, quiet: object, queue: object,
-    cpu_seconds: object,
+    *, taken: object, bytes_in: object, bytes_out: object, counted: object, connections: object, received: object,
+    sent: object, opaque: object, queue: object, cpu_seconds: object, mixed: object, program_held: object,
 ) -> Observation:  # fmt: skip
-    if not isinstance(counted, bool) or not isinstance(connections, list | None):
+    if (
+        not isinstance(counted, bool)
+        or not isinstance(mixed, bool)
+        or not isinstance(connections, list | None)
+    ):
         raise TypeError("not an observation")
     return Observation(
         taken=_number(taken),
-        ip_bytes=_count(ip_bytes),
+        bytes_in=_count(bytes_in),
+        bytes_out=_count(bytes_out),
         counted=counted,
         connections=None if connections is None else frozenset(map(_count, connections)),
-        quiet=None if quiet is None else _number(quiet),
+        received=_number_or_none(received),
+        sent=_number_or_none(sent),
+        opaque=_count(opaque),
         queue=_count(queue),
-        cpu_seconds=None if cpu_seconds is None else _number(cpu_seconds),
+        cpu_seconds=_number_or_none(cpu_seconds),
+        mixed=mixed,
+        program_held=_number_or_none(program_held),
     )
 
 
@@ -69,6 +80,10 @@ def _number(value: object) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise ValueError(f"must be a number, {value!r} is not")
     return float(value)
+
+
+def _number_or_none(value: object) -> float | None:
+    return None if value is None else _number(value)
 
 
 def _count(value: object) -> int:

@@ -43,7 +43,8 @@ class Watch:
     @property
     def policy(self) -> Policy:
         """The policy of the settings in force."""
-        return Policy(self.settings.idle_stop, self.settings.min_uptime)
+        wanted = self.settings
+        return Policy(wanted.idle_stop, wanted.min_uptime, wanted.busy_share, wanted.hold_connections)
 
     async def follow(self, bus: Bus) -> None:
         """Look until cancelled, or not at all where it never stops; an unanswered look is repeated."""
@@ -134,5 +135,5 @@ async def open_watch(bus: Bus, service: str) -> Watch | None:
         raise BusError(f"cannot read the state of {service}")
     if state not in {"active", "reloading"}:
         return None
-    target = await activity.find_target(bus, wanted.sockets, group)
+    target = await activity.find_target(bus, service, wanted.sockets, group)
     return Watch(wanted, await _identity(bus, wanted.primary), (entered or 0) / 1e6, target)

@@ -27,7 +27,7 @@ _ENDED = ("7ad2d189f7e94e70a38c781354912448", "d9b373ed55a64feb8242e02dbe79a49c"
 _AGENT = "projctl-agent.service"
 _PROPERTIES = ("Id", "ActiveState", "SubState", "FragmentPath", "DropInPaths")
 _LIMITS = ("MemoryMax", "CPUQuota", "TasksMax", "RuntimeMaxSec")
-_IDLE = {"stop": "IdleStopSec", "min_uptime": "MinUptimeSec"}
+_IDLE = {"stop": "IdleStopSec", "min_uptime": "MinUptimeSec", "hold_connections": "HoldConnectionsSec"}
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,7 @@ def describe(text: str, *, user_mode: bool = False) -> dict[str, Any]:
 
     user = "dynamic" if last("Service", "DynamicUser") == "yes" else plain("Service", "User")
     idle = {name: _seconds(last("X-Projctl", key)) for name, key in _IDLE.items()}
+    idle["busy_cpu"] = _seconds((last("X-Projctl", "BusyCpu") or "").removesuffix("%"))
     return {
         "manifest": plain("X-Projctl", "Manifest"),
         "adapter": last("X-Projctl", "Adapter"),

@@ -19,10 +19,12 @@ from projctl.values import (
     parse_bytes,
     parse_each,
     parse_percent,
+    parse_percent_or_never,
     parse_range,
     parse_seconds,
     parse_seconds_or_never,
     parse_seconds_or_zero,
+    parse_seconds_zero_or_never,
     single_line,
 )
 
@@ -62,13 +64,22 @@ def parse_run(value: object) -> Run:
 
 
 class Idle(Frozen):
-    """When an unused project stops: seconds without use (None: never), and seconds it runs at the least."""
+    """When an unused project stops: seconds without use (None: never), seconds it runs at the least, what is use."""
 
     stop: Annotated[float | None, BeforeValidator(parse_seconds_or_never), _SPAN] = Field(
         3600.0, description='how long nobody must have used it, or "never"'
     )
     min_uptime: Annotated[float, BeforeValidator(parse_seconds_or_zero), _SPAN] = Field(
         0.0, description="how long it runs at the least, used or not"
+    )
+    busy_cpu: Annotated[
+        float | None,
+        BeforeValidator(parse_percent_or_never),
+        WithJsonSchema({"type": "string", "examples": ["2%", "never"]}),
+    ] = Field(2.0, description='from what share of one CPU on work counts as use, or "never"')
+    hold_connections: Annotated[float | None, BeforeValidator(parse_seconds_zero_or_never), _SPAN] = Field(
+        3600.0,
+        description='how long after its last byte an open connection counts as use; "never": for as long as it is open',
     )
 
 

@@ -114,6 +114,11 @@ def parse_seconds_or_never(value: object) -> float | None:
         raise ValueError(f'{error}, or "never"') from None
 
 
+def parse_seconds_zero_or_never(value: object) -> float | None:
+    """As parse_seconds_or_never, but zero is allowed."""
+    return 0.0 if value in (0, "0", "0s") and value is not False else parse_seconds_or_never(value)
+
+
 def parse_bytes(value: object) -> int:
     """Bytes of a size as systemd writes it (`512M`, base 1024)."""
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
@@ -130,6 +135,16 @@ def parse_percent(value: object) -> float:
     if not match or float(match[1]) < 0.1:
         raise ValueError('must be a percentage of one CPU from 0.1% on, such as "50%", "0.25%" or "200%"')
     return float(match[1])
+
+
+def parse_percent_or_never(value: object) -> float | None:
+    """As parse_percent; None for `never`."""
+    if value == "never":
+        return None
+    try:
+        return parse_percent(value)
+    except ValueError as error:
+        raise ValueError(f'{error}, or "never"') from None
 
 
 def parse_range(value: object) -> tuple[int, int]:

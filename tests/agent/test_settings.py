@@ -25,6 +25,8 @@ Manifest=/etc/projctl/projects.d/a.yaml:3
 Sockets=projctl-blog.socket projctl-blog.admin.socket
 IdleStopSec=900
 MinUptimeSec=1.5
+BusyCpu=0.5%
+HoldConnectionsSec=0
 MaxRuntimeSec=infinity
 """
 
@@ -41,6 +43,8 @@ def test_all_keys() -> None:
         sockets=("projctl-blog.socket", "projctl-blog.admin.socket"),
         idle_stop=900.0,
         min_uptime=1.5,
+        busy_share=0.005,
+        hold_connections=0.0,
     )
 
 

@@ -41,18 +41,26 @@ def test_a_queued_connection_is_counted_until_it_is_accepted(stack: ExitStack) -
     assert (found.queue, len(found.connections)) == (0, 1)
 
 
-def test_data_makes_a_connection_less_quiet(stack: ExitStack) -> None:
+def test_each_direction_has_the_age_of_its_last_data(stack: ExitStack) -> None:
     server, port = listen(stack)
     client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
     accepted = stack.enter_context(server.accept()[0])
+
+    def ages() -> tuple[int, int]:
+        found = sockdiag.tcp_traffic([Endpoint(port)])
+        assert found.received_ms is not None
+        assert found.sent_ms is not None
+        assert found.opaque == 0
+        return found.received_ms, found.sent_ms
+
     time.sleep(0.3)
-    quiet = sockdiag.tcp_traffic([Endpoint(port)]).quiet_ms
+    quiet = ages()
     client.send(b"x")
     accepted.recv(1)
-    after = sockdiag.tcp_traffic([Endpoint(port)]).quiet_ms
-    assert quiet is not None
-    assert after is not None
-    assert after < quiet
+    received = ages()
+    assert received[0] < quiet[0] <= received[1]
+    accepted.send(b"x")
+    assert ages()[1] < quiet[1]
 
 
 def test_a_connection_keeps_its_identity(stack: ExitStack) -> None:

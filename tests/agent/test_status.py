@@ -23,7 +23,7 @@ from projctl_agent.watch import Watch
 if TYPE_CHECKING:
     from pathlib import Path
 
-QUIET = Observation(100.0, 0, True, frozenset(), None, 0, None)
+QUIET = Observation(100.0, 0, 0, True, frozenset(), None, None, 0, 0, None)
 FAILURE = Failure(result="exit-code", code=1, status=3, said="", restarts=5, next_start=20.0)
 
 
@@ -71,7 +71,7 @@ def test_a_project_ended_by_its_cap_is_asleep() -> None:
 
 
 def watch(track: Track, policy: Policy, now: float) -> Watch:
-    settings = Settings("web", "projctl-web.service", "projctl-web.service", (), 60.0, 0.0)
+    settings = Settings("web", "projctl-web.service", "projctl-web.service", (), 60.0, 0.0, 0.02, 3600.0)
     return Watch(settings, "a" * 32, 0.0, Target((), (), (), "/none"), track, decide(policy, track, now))
 
 

@@ -80,6 +80,11 @@ def _facts(one: Dossier) -> Iterator[tuple[str, str]]:
 
 
 def _policy(idle: dict[str, float | None]) -> str:
-    stop, uptime = idle.get("stop"), idle.get("min_uptime")
-    text = "never stops" if stop is None else f"stops after {listing.span(stop)} without use"
-    return text + (f", runs {listing.span(uptime)} at the least" if uptime else "")
+    stop, uptime, silent = idle.get("stop"), idle.get("min_uptime"), idle.get("hold_connections")
+    if stop is None:
+        return "never stops"
+    text = f"stops after {listing.span(stop)} without use"
+    text += f", runs {listing.span(uptime)} at the least" if uptime else ""
+    busy = idle.get("busy_cpu")
+    text += f"; {busy:g} % of a CPU is use" if busy else ""
+    return text + (f"; a silent connection no more after {listing.span(silent)}" if silent else "")
