@@ -61,18 +61,20 @@ def _totals(data: dict[str, Any]) -> Totals:
 
 def _run(data: dict[str, Any]) -> Run:
     run = Run(**data)
-    for text in (run.unit, run.boot):
+    for text in (run.unit, run.boot, run.exit, *run.figures):
         _typed(text, str)
-    _count(run.realtime)
-    _count(run.monotonic)
+    for count in (run.realtime, run.monotonic, run.ready, run.latest):
+        _count(count)
+    for value in run.figures.values():
+        _typed(value, (str, int, float))
     for flag in (run.active, run.stopping, run.out_of_memory, run.frontend):
         _typed(flag, bool)
     return run
 
 
-def _typed(value: object, kind: type[_T]) -> _T:
+def _typed(value: object, kind: type[_T] | tuple[type[_T], ...]) -> _T:
     if not isinstance(value, kind):
-        raise TypeError(f"must be {kind.__name__}, {value!r} is not")
+        raise TypeError(f"must be {kind}, {value!r} is not")
     return value
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from projctl_agent import exits
 from projctl_agent.bus import SERVICE, SOCKET, UNIT
 
 if TYPE_CHECKING:
@@ -13,28 +13,12 @@ if TYPE_CHECKING:
 
     from projctl_agent.bus import Bus
 
-_EXITED, _DUMPED = 1, 3
 _WITH_REASON = frozenset({"crash", "oom", "start_timeout", "stop_timeout"})
 _REASONS = {"oom-kill": "oom", "timeout": "start_timeout"}
-_WORDS = {
-    "timeout": "not ready in time",
-    "protocol": "ended before it was ready",
-    "resources": "systemd lacks what it needs to start it",
-    "watchdog": "gave no sign of life",
-    "oom-kill": "out of memory",
-}
 _SOCKET_WORDS = {
     "trigger-limit-hit": "the server was started too often without taking a connection",
     "service-start-limit-hit": "the server was started too often",
     "resources": "systemd cannot listen there",
-}
-#: What systemd could not do before the program began (systemd.exec(5), "Process Exit Codes").
-_EXIT_WORDS = {
-    200: "cannot enter its directory",
-    203: "cannot run its program",
-    216: "cannot take on its group",
-    217: "cannot take on its user",
-    226: "cannot set up its sandbox",
 }
 _PROPERTIES = (
     (SERVICE, "Result"),
@@ -110,15 +94,6 @@ def explain(failure: Failure, reason: str, now: float) -> str:
 def _detail(failure: Failure) -> str:
     if failure.said:
         return failure.said
-    if word := _WORDS.get(failure.result):
+    if word := exits.RESULTS.get(failure.result):
         return word
-    if not failure.code:
-        return failure.result
-    if failure.code == _EXITED:
-        word = _EXIT_WORDS.get(failure.status)
-        return f"{word} (exit status {failure.status})" if word else f"exit status {failure.status}"
-    try:
-        name = signal.Signals(failure.status).name
-    except ValueError:
-        name = f"signal {failure.status}"
-    return f"killed by {name}" + (", core dumped" if failure.code == _DUMPED else "")
+    return exits.describe(failure.code, failure.status) if failure.code else failure.result

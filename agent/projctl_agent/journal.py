@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from systemd import journal as sd
 
-from projctl_agent import messages
-from projctl_agent.lifecycle import Entry, Kind
-from projctl_agent.names import instance_of_service
+from projctl_agent import exits, messages
+from projctl_agent.entry import NOTHING, Entry, Kind
+from projctl_agent.names import instance_of_service, project_and_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Mapping
+
+    from projctl_agent.event import Figures
 
 _AGENT = "projctl-agent.service"
 #: sd-messages(3), and the ones of systemd-oomd and of ours.
@@ -24,6 +28,7 @@ _KINDS_OF_MANAGER = {
     "9d1aaa27d60140bd96365438aad20286": Kind.STOPPED,
     "7ad2d189f7e94e70a38c781354912448": Kind.SUCCESS,
     "d9b373ed55a64feb8242e02dbe79a49c": Kind.FAILURE,
+    "98e322203f7a4ed290d09fe03c09fe15": Kind.EXITED,
     "fe6faa94e7774663a0da52717891d8ef": Kind.OUT_OF_MEMORY,
     "d989611b15e44c9dbf31e3c81256e4ed": Kind.OUT_OF_MEMORY,
 }
@@ -32,8 +37,17 @@ _KINDS_OF_AGENT = {
     messages.IDLE_STOP_REFUSED: Kind.IDLE_STOP_REFUSED,
     messages.NO_COUNTERS: Kind.NO_COUNTERS,
 }
+#: What entries of ours may tell in numbers, each in a field of this name in capitals after PROJCTL_.
+_FIGURES = (
+    "idle_seconds",
+    "uptime_seconds",
+    "cpu_seconds",
+    "memory_bytes",
+    "memory_peak_bytes",
+)
 #: No field that is read comes near this many bytes; longer ones, however long, are cut by the reader.
 _LONGEST_FIELD = 1024
+_NUMBER = re.compile(r"[0-9]{1,18}(\.[0-9]{1,9})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +80,18 @@ def user_scope() -> Scope:
     )
 
 
+def this_boot() -> str:
+    """The boot that entries of now are of."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
+
+
 class Journal:
     """Reads on after a cursor; each pass opens the files anew, so that rotation cannot mislead it."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, projects: Collection[str] = ()) -> None:
+        """With `projects` only what is about them."""
         self._scope = scope
+        self._projects = frozenset(projects)
 
     def read(self, cursor: str) -> Iterator[tuple[Entry | None, str]]:
         """Entries after `cursor` (empty: from the oldest on), each with its own cursor.
@@ -80,7 +101,7 @@ class Journal:
         reader = sd.Reader(flags=self._scope.flags)
         try:
             reader.data_threshold = _LONGEST_FIELD
-            self._match(reader)
+            self._match(reader, self._projects)
             more = _seek(reader, cursor)
             while more:
                 yield self._entry(reader), reader._get_cursor()
@@ -88,28 +109,99 @@ class Journal:
         finally:
             reader.close()
 
-    def _match(self, reader: sd.Reader) -> None:
-        for match in (*self._scope.manager, *(f"MESSAGE_ID={key}" for key in _KINDS_OF_MANAGER)):
+    def bell(self, cursor: str) -> Bell:
+        """What tells of entries after `cursor`. Raises OSError."""
+        reader = sd.Reader(flags=self._scope.flags)
+        self._match(reader, frozenset())  # a project may come to have instances that no entry has named yet
+        return Bell(reader, cursor)
+
+    def require(self) -> None:
+        """Raise OSError where this user may read no journal at all, which would look like an empty one."""
+        with sd.Reader(flags=self._scope.flags) as reader:
+            if not reader.has_persistent_files() and not reader.has_runtime_files():
+                raise OSError("cannot read the journal: ask for the group systemd-journal, or be root")
+
+    def _match(self, reader: sd.Reader, projects: frozenset[str]) -> None:
+        units = self._units(reader) if projects else []
+        ours = [f"PROJCTL_PROJECT={project}" for project in projects]
+        for match in (*self._scope.manager, *units, *(f"MESSAGE_ID={key}" for key in _KINDS_OF_MANAGER)):
             reader.add_match(match)
         reader.add_disjunction()
-        for match in (*self._scope.agent, *(f"MESSAGE_ID={key}" for key in _KINDS_OF_AGENT)):
+        for match in (*self._scope.agent, *ours, *(f"MESSAGE_ID={key}" for key in _KINDS_OF_AGENT)):
             reader.add_match(match)
+
+    def _units(self, reader: sd.Reader) -> list[str]:
+        """The services of the projects that the journal knows, as matches; never none."""
+        field = self._scope.unit_field
+        known = [unit for unit in reader.query_unique(field) if isinstance(unit, str)]
+        named = {f"projctl-{project}.service" for project in self._projects}
+        return [f"{field}={unit}" for unit in named.union(filter(self._is_wanted, known))]
+
+    def _is_wanted(self, unit: str) -> bool:
+        named = instance_of_service(unit)
+        return named is not None and project_and_number(named[0])[0] in self._projects
 
     def _entry(self, reader: sd.Reader) -> Entry | None:
         identity = _get(reader, "MESSAGE_ID")
-        kind = _KINDS_OF_AGENT.get(identity)
-        fields = ("PROJCTL_UNIT", "PROJCTL_INVOCATION_ID")
-        if kind is None:
-            kind = _KINDS_OF_MANAGER.get(identity)
-            fields = (self._scope.unit_field, self._scope.invocation_field)
-        unit = _get(reader, fields[0])
-        if kind is None or not instance_of_service(unit):
+        figures: Mapping[str, float | int | str] = NOTHING
+        if kind := _KINDS_OF_AGENT.get(identity):
+            unit, invocation = _get(reader, "PROJCTL_UNIT"), _get(reader, "PROJCTL_INVOCATION_ID")
+            result, figures = _get(reader, "PROJCTL_REASON"), _figures(reader)
+        elif kind := _KINDS_OF_MANAGER.get(identity):
+            unit = _get(reader, self._scope.unit_field)
+            invocation = _get(reader, self._scope.invocation_field)
+            result = _result(reader, kind)
+        else:
+            return None
+        if not instance_of_service(unit):
             return None
         monotonic, boot = reader._get_monotonic()
         source = _get(reader, "_SOURCE_REALTIME_TIMESTAMP")
         realtime = int(source) if source.isdecimal() else reader._get_realtime()
-        invocation, result = _get(reader, fields[1]), _get(reader, "UNIT_RESULT")
-        return Entry(kind, unit, invocation, bytes(boot).hex(), realtime, monotonic, result)
+        return Entry(kind, unit, invocation, bytes(boot).hex(), realtime, monotonic, result, figures)
+
+
+class Bell:
+    """Rings when entries come; one that rang is done with: read on, and take another."""
+
+    def __init__(self, reader: sd.Reader, cursor: str) -> None:
+        self._reader = reader
+        reader.fileno()  # watches from here on, so that nothing comes unseen after the look
+        self._rang = _seek(reader, cursor)
+
+    def fileno(self) -> int:
+        """To be polled for input, before `rings` is asked again."""
+        return int(self._reader.fileno())
+
+    def rings(self) -> bool:
+        """Whether there are new entries, or may be because files came or went."""
+        if self._rang:
+            return True
+        change = self._reader.process()
+        return change == sd.INVALIDATE or (change == sd.APPEND and bool(self._reader._next()))
+
+    def close(self) -> None:
+        """Let go of the journal's files."""
+        self._reader.close()
+
+
+def _result(reader: sd.Reader, kind: Kind) -> str:
+    if kind is not Kind.EXITED:
+        return _get(reader, "UNIT_RESULT")
+    code, status = exits.CODES.get(_get(reader, "EXIT_CODE")), _get(reader, "EXIT_STATUS")
+    return exits.describe(code, int(status)) if code and status.isdecimal() else ""
+
+
+def _figures(reader: sd.Reader) -> Figures:
+    texts = {name: _get(reader, f"PROJCTL_{name.upper()}") for name in _FIGURES}
+    figures: Figures = {name: _number(text) for name, text in texts.items() if _NUMBER.fullmatch(text)}
+    if activity := _get(reader, "PROJCTL_ACTIVITY"):
+        figures["activity"] = activity
+    return figures
+
+
+def _number(text: str) -> float | int:
+    return float(text) if "." in text else int(text)
 
 
 def _seek(reader: sd.Reader, cursor: str) -> bool:

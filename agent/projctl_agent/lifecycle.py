@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from projctl_agent import exits
+from projctl_agent.entry import NOTHING, Entry, Kind
+from projctl_agent.event import Event, Figures, of_end
 from projctl_agent.names import instance_of_service
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
 #: Upper bounds in seconds of the start durations' buckets; a last one without bound follows.
 BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -17,36 +19,13 @@ BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _REMEMBERED = 4
 
 
-class Kind(StrEnum):
-    """What an entry tells."""
-
-    STARTING = "starting"
-    STARTED = "started"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-    SUCCESS = "success"
-    FAILURE = "failure"
-    OUT_OF_MEMORY = "out-of-memory"
-    IDLE_STOP = "idle-stop"
-    IDLE_STOP_REFUSED = "idle-stop-refused"
-    NO_COUNTERS = "no-counters"
-
-
-class Entry(NamedTuple):
-    """One entry. Times in microseconds, `monotonic` counted within `boot`; `result` is UNIT_RESULT."""
-
-    kind: Kind
-    unit: str
-    invocation: str
-    boot: str
-    realtime: int
-    monotonic: int
-    result: str = ""
-
-
 @dataclass(slots=True)
 class Run:
-    """A run that has not ended as far as the journal tells. `frontend`: a proxy, whose backend is counted."""
+    """A run that has not ended as far as the journal tells. `frontend`: a proxy, whose backend is counted.
+
+    `ready` (monotonic) and `latest` (realtime) are when it was ready, 0 before that, and last heard of; `exit` is
+    how its first process that failed ended, `figures` what the agent found that the run used.
+    """
 
     unit: str
     boot: str
@@ -56,6 +35,10 @@ class Run:
     stopping: bool = False
     out_of_memory: bool = False
     frontend: bool = False
+    ready: int = 0
+    latest: int = 0
+    exit: str = ""
+    figures: Figures = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -73,10 +56,15 @@ class Totals:
     told_no_counters: bool = False
 
 
+_OF_AGENT = frozenset({Kind.IDLE_STOP, Kind.IDLE_STOP_REFUSED})
 _OPENS = frozenset(
     {Kind.STARTING, Kind.STARTED, Kind.SUCCESS, Kind.FAILURE, Kind.STOPPING, Kind.OUT_OF_MEMORY}
 )
 _ENDS = frozenset({Kind.SUCCESS, Kind.FAILURE, Kind.STOPPED})
+#: Entries of ours that are events by themselves.
+_TOLD = {Kind.IDLE_STOP: "idle_stop"}
+#: What a decision tells of the moment and not of the whole run.
+_MOMENTARY = frozenset({"uptime_seconds", "activity"})
 
 
 @dataclass(slots=True)
@@ -86,39 +74,72 @@ class Ledger:
     projects: dict[str, Totals] = field(default_factory=dict)
     boot: str = ""
 
-    def feed(self, entries: Iterable[Entry]) -> None:
-        """Take over what these entries tell."""
+    def feed(self, entries: Iterable[Entry]) -> list[Event]:
+        """Take over what these entries tell; the events that follow from it."""
+        events: list[Event] = []
         for entry in entries:
             if named := instance_of_service(entry.unit):
-                self._turn_boot(entry.boot)
-                self._take(self.projects.setdefault(named[0], Totals()), entry, backend=named[1])
+                events += self.turn_boot(entry.boot)
+                totals = self.projects.setdefault(named[0], Totals())
+                events += _take(named[0], totals, entry, backend=named[1])
+        return events
 
-    def _turn_boot(self, boot: str) -> None:
-        """Runs that a power cut ended left no entry of their end."""
+    def turn_boot(self, boot: str) -> list[Event]:
+        """End the runs of other boots than this one: a power cut leaves no entry of their end."""
         if boot == self.boot:
-            return
+            return []
         self.boot = boot
-        for totals in self.projects.values():
-            for invocation in [key for key, run in totals.runs.items() if run.boot != boot]:
-                _end(totals, invocation, "lost")
-
-    def _take(self, totals: Totals, entry: Entry, *, backend: bool) -> None:
-        if entry.kind is Kind.NO_COUNTERS:
-            totals.told_no_counters = True
-        elif entry.kind is Kind.IDLE_STOP:
-            totals.decided = entry.invocation
-        elif entry.kind is Kind.IDLE_STOP_REFUSED:
-            totals.decided = ""
-        elif run := totals.runs.get(entry.invocation) or _open(totals, entry, backend=backend):
-            _advance(totals, run, entry)
+        lost = [
+            (name, totals, invocation)
+            for name, totals in self.projects.items()
+            for invocation, run in totals.runs.items()
+            if run.boot != boot
+        ]
+        return [event for run in lost for event in _lose(*run)]
 
 
-def _open(totals: Totals, entry: Entry, *, backend: bool) -> Run | None:
-    """A new run where the entry is the first one about it; None where it is a late one or begins nothing."""
-    if entry.kind not in _OPENS or not entry.invocation or entry.invocation in totals.ended:
-        return None
-    for invocation in [key for key, run in totals.runs.items() if run.unit == entry.unit]:
-        _end(totals, invocation, "lost")
+def _take(name: str, totals: Totals, entry: Entry, *, backend: bool) -> Iterator[Event]:
+    if entry.kind is Kind.NO_COUNTERS:
+        totals.told_no_counters = True
+    elif entry.kind in _OF_AGENT:
+        yield from _note(name, totals, entry)
+    else:
+        yield from _live(name, totals, entry, backend=backend)
+
+
+def _note(name: str, totals: Totals, entry: Entry) -> Iterator[Event]:
+    """What the agent did, and what it knows of the run that it did it to."""
+    run = totals.runs.get(entry.invocation)
+    if entry.kind is Kind.IDLE_STOP:
+        totals.decided = entry.invocation
+        if run:
+            run.figures |= {key: value for key, value in entry.figures.items() if key not in _MOMENTARY}
+    elif entry.kind is Kind.IDLE_STOP_REFUSED:
+        totals.decided = ""
+        if run:
+            run.figures.clear()
+    if event := _TOLD.get(entry.kind):
+        yield _event(name, event, entry, entry.result, entry.figures)
+
+
+def _live(name: str, totals: Totals, entry: Entry, *, backend: bool) -> Iterator[Event]:
+    """A step in the life of a run; of a proxy's, which is not counted, nothing is told."""
+    run = totals.runs.get(entry.invocation)
+    if not run:
+        if entry.kind not in _OPENS or not entry.invocation or entry.invocation in totals.ended:
+            return
+        for invocation in [key for key, other in totals.runs.items() if other.unit == entry.unit]:
+            yield from _lose(name, totals, invocation)
+        run = _open(totals, entry, backend=backend)
+        if not run.frontend:
+            yield _event(name, "starting", entry)
+    run.latest = entry.realtime
+    for event in _advance(name, totals, run, entry):
+        if not run.frontend:
+            yield event
+
+
+def _open(totals: Totals, entry: Entry, *, backend: bool) -> Run:
     # A proxy starts after its backend and ends with it; a server of the same unit name never has one running.
     frontend = not backend and bool(totals.runs)
     run = Run(entry.unit, entry.boot, entry.realtime, entry.monotonic, frontend=frontend)
@@ -128,28 +149,37 @@ def _open(totals: Totals, entry: Entry, *, backend: bool) -> Run | None:
     return run
 
 
-def _advance(totals: Totals, run: Run, entry: Entry) -> None:
+def _advance(name: str, totals: Totals, run: Run, entry: Entry) -> Iterator[Event]:
     if entry.kind is Kind.STARTED:
-        if not run.active and entry.monotonic > run.monotonic:
-            _time_start(totals, run, entry)
-        run.active = True
+        if not run.active:
+            yield _event(name, "ready", entry, "", _time_start(totals, run, entry))
+        run.active, run.ready = True, run.ready or entry.monotonic
     elif entry.kind is Kind.STOPPING:
+        if not run.stopping:
+            yield _event(name, "stopping", entry)
         run.stopping = True
     elif entry.kind is Kind.OUT_OF_MEMORY:
         run.out_of_memory = True
+    elif entry.kind is Kind.EXITED:
+        run.exit = run.exit or entry.result
     elif entry.kind in _ENDS:
-        _end(totals, entry.invocation, _reason(totals, run, entry))
+        reason = _reason(totals, run, entry)
+        figures = _figures(run, entry, reason)
+        _end(totals, entry.invocation, reason)
+        yield _event(name, of_end(reason), entry, reason, figures)
 
 
-def _time_start(totals: Totals, run: Run, entry: Entry) -> None:
-    if run.frontend:
-        return
+def _time_start(totals: Totals, run: Run, entry: Entry) -> Figures:
+    """Count how long the start took, where two entries tell."""
+    if run.frontend or entry.monotonic <= run.monotonic:
+        return {}
     # The clock may be set meanwhile, and journald may take an entry late: the shorter of both is nearer.
     by_clock, by_uptime = entry.realtime - run.realtime, entry.monotonic - run.monotonic
     seconds = (min(by_clock, by_uptime) if by_clock >= 0 else by_uptime) / 1e6
     place = sum(1 for bound in BUCKETS if seconds > bound)
     totals.durations[place] += 1
     totals.duration_sum += seconds
+    return {"seconds": seconds}
 
 
 def _reason(totals: Totals, run: Run, entry: Entry) -> str:
@@ -166,6 +196,24 @@ def _reason(totals: Totals, run: Run, entry: Entry) -> str:
     return "manual" if run.stopping or not run.active or entry.kind is Kind.STOPPED else "exit"
 
 
+def _figures(run: Run, entry: Entry, reason: str) -> Figures:
+    """What is known of a run at its end."""
+    figures = dict(run.figures)
+    if run.active and entry.monotonic > run.ready:
+        figures["uptime_seconds"] = (entry.monotonic - run.ready) / 1e6
+    if of_end(reason) == "crashed":
+        figures["exit"] = exits.explain(reason, entry.result, run.exit)
+    return figures
+
+
+def _lose(name: str, totals: Totals, invocation: str) -> Iterator[Event]:
+    """End a run of whose end no entry tells; its event is of the time it was last heard of."""
+    run = totals.runs[invocation]
+    _end(totals, invocation, "lost")
+    if not run.frontend:
+        yield Event(run.latest / 1e6, of_end("lost"), name, run.unit, invocation, "lost", dict(run.figures))
+
+
 def _end(totals: Totals, invocation: str, reason: str) -> None:
     run = totals.runs.pop(invocation)
     totals.ended = [*totals.ended, invocation][-_REMEMBERED:]
@@ -174,3 +222,9 @@ def _end(totals: Totals, invocation: str, reason: str) -> None:
     if not run.frontend:
         totals.stops[reason] = totals.stops.get(reason, 0) + 1
         totals.last_reason = reason
+
+
+def _event(
+    name: str, event: str, entry: Entry, reason: str = "", figures: Mapping[str, float | int | str] = NOTHING
+) -> Event:
+    return Event(entry.realtime / 1e6, event, name, entry.unit, entry.invocation, reason, figures)

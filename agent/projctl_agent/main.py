@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import os
 import signal
 import sys
 from pathlib import Path
 
-from projctl_agent import __version__
+from projctl_agent import __version__, events
 
 _NAME = "projctl-agent"
 
 
 def main() -> None:
-    """Run the agent until a signal ends it; exit status 1 when it cannot begin, 2 for usage."""
+    """Run the agent until a signal ends it, or a verb; exit status 1 when it cannot begin, 2 for usage."""
     options = _parse(sys.argv[1:])
     logging.basicConfig(format=f"{_NAME}: %(message)s", level=logging.WARNING)
-    sys.exit(_run(user=options.user))
+    try:
+        sys.exit(events.run(options) if options.verb else _run(user=options.user))
+    except ModuleNotFoundError as error:
+        sys.exit(
+            _fail(f'cannot find the Python module "{error.name}"; install projctl with its extra "agent"')
+        )
+    except OSError as error:
+        sys.exit(_fail(str(error)))
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -29,15 +35,16 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--user", action="store_true", help="watch the user's own manager, not the system's")
     parser.add_argument("--version", action="version", version=f"{_NAME} {__version__}")
+    events.describe(parser.add_subparsers(dest="verb", metavar="events"))
     return parser.parse_args(arguments)
 
 
 def _run(*, user: bool) -> int:
-    try:
-        from projctl_agent import agent, journal
-        from projctl_agent.bus import BusError
-    except ModuleNotFoundError as error:
-        return _fail(f'cannot find the Python module "{error.name}"; install projctl with its extra "agent"')
+    import asyncio
+
+    from projctl_agent import agent, journal
+    from projctl_agent.bus import BusError
+
     scope = journal.user_scope() if user else journal.system_scope()
 
     async def work() -> None:
@@ -48,7 +55,7 @@ def _run(*, user: bool) -> int:
 
     try:
         asyncio.run(work())
-    except (BusError, OSError) as error:
+    except BusError as error:
         return _fail(str(error))
     return 0
 

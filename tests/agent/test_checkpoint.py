@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projctl_agent import checkpoint
-from projctl_agent.lifecycle import Entry, Kind, Ledger
+from projctl_agent.entry import Entry, Kind
+from projctl_agent.lifecycle import Ledger
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projctl_agent import checkpoint
-from projctl_agent.lifecycle import Entry, Kind, Ledger, Totals
+from projctl_agent.entry import Entry, Kind
+from projctl_agent.lifecycle import Ledger, Totals
 
 STORIES = {path.stem: path for path in sorted(Path(__file__).with_name("entries").glob("*.json"))}
 

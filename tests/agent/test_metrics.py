@@ -7,7 +7,8 @@ from prometheus_client import openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from projctl_agent.lifecycle import Entry, Kind, Ledger
+from projctl_agent.entry import Entry, Kind
+from projctl_agent.lifecycle import Ledger
 from projctl_agent.metrics import Exposition, Snapshot
 
 assert openmetrics

@@ -1,0 +1,64 @@
+"""What happened, from the journal's oldest entry on, and on request what goes on to happen."""
+
+from __future__ import annotations
+
+import select
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from projctl_agent.journal import this_boot
+from projctl_agent.lifecycle import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from projctl_agent.event import Event
+    from projctl_agent.journal import Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which events are wanted, in seconds since 1970; both ends belong to it."""
+
+    since: float
+    until: float
+
+    @classmethod
+    def of(cls, since: float | None, until: float | None) -> Window:
+        """None: without that end."""
+        return cls(float("-inf") if since is None else since, float("inf") if until is None else until)
+
+    def __contains__(self, event: Event) -> bool:
+        return self.since <= event.time <= self.until
+
+
+class History:
+    """Reads on where it stopped. Reasons depend on what came before, so that it begins at the oldest entry."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._ledger = Ledger()
+        self._cursor = ""
+        self._boot = this_boot()
+
+    def read(self) -> Iterator[Event]:
+        """The events that the journal tells of since the last call. Raises OSError."""
+        for entry, cursor in self._journal.read(self._cursor):
+            self._cursor = cursor
+            if entry:
+                yield from self._ledger.feed([entry])
+        yield from self._ledger.turn_boot(self._boot)
+
+    def follow(self, output: int) -> Iterator[Event | None]:
+        """What comes, None when it is time to show it; ends when nobody reads from the descriptor `output`."""
+        while True:
+            yield from self.read()
+            yield None
+            with closing(self._journal.bell(self._cursor)) as bell:
+                poll = select.poll()
+                poll.register(output, 0)
+                poll.register(bell.fileno(), select.POLLIN)
+                while not bell.rings():
+                    if any(descriptor == output for descriptor, _ in poll.poll()):
+                        return
