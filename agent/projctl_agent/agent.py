@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from projctl_agent import cgroup, checkpoint, httpd, status, tracks
 from projctl_agent.bus import BusError
 from projctl_agent.fleet import Fleet
-from projctl_agent.journal import Journal, Scope, this_boot
+from projctl_agent.journal import Journal, Scope
 from projctl_agent.lifecycle import Ledger
 from projctl_agent.notify import listening_sockets, notify, watchdog_interval
 from projctl_agent.turns import Turns
@@ -71,7 +71,7 @@ class Agent:
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set. Raises BusError or OSError when the agent cannot begin."""
         await self.catch_up()
-        self._ledger.turn_boot(this_boot())
+        self._ledger.turn_boot(self._journal.boot())
         bus = await self._fleet.connect(user=self._user)
         servers = await self._serve()
         notify("READY=1\nSTATUS=watching")

@@ -25,6 +25,7 @@ class Kind(StrEnum):
     OUT_OF_MEMORY = "out-of-memory"
     IDLE_STOP = "idle-stop"
     IDLE_STOP_REFUSED = "idle-stop-refused"
+    ENDED = "ended"
     NO_COUNTERS = "no-counters"
 
 

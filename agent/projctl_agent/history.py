@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from projctl_agent.journal import this_boot
+from projctl_agent.joining import PATIENCE, Joining
 from projctl_agent.lifecycle import Ledger
 
 if TYPE_CHECKING:
@@ -39,26 +39,34 @@ class History:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._ledger = Ledger()
+        self._joining = Joining()
         self._cursor = ""
-        self._boot = this_boot()
 
     def read(self) -> Iterator[Event]:
-        """The events that the journal tells of since the last call. Raises OSError."""
+        """The events that the journal tells of up to now. Raises OSError."""
+        yield from self._go_on()
+        yield from self._joining.feed(self._ledger.turn_boot(self._journal.boot()))
+        yield from self._joining.flush()
+
+    def _go_on(self) -> Iterator[Event]:
         for entry, cursor in self._journal.read(self._cursor):
             self._cursor = cursor
             if entry:
-                yield from self._ledger.feed([entry])
-        yield from self._ledger.turn_boot(self._boot)
+                yield from self._joining.feed(self._ledger.feed([entry]))
 
     def follow(self, output: int) -> Iterator[Event | None]:
-        """What comes, None when it is time to show it; ends when nobody reads from the descriptor `output`."""
+        """What comes after, None when it is time to show it; ends when nobody reads from `output` any more."""
         while True:
-            yield from self.read()
-            yield None
             with closing(self._journal.bell(self._cursor)) as bell:
                 poll = select.poll()
                 poll.register(output, 0)
                 poll.register(bell.fileno(), select.POLLIN)
                 while not bell.rings():
-                    if any(descriptor == output for descriptor, _ in poll.poll()):
+                    ready = poll.poll(PATIENCE * 1000 if self._joining.holds else None)
+                    if any(descriptor == output for descriptor, _ in ready):
                         return
+                    if not ready:
+                        yield from self._joining.flush()
+                        yield None
+            yield from self._go_on()
+            yield None

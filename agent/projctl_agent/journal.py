@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from systemd import journal as sd
@@ -35,6 +34,7 @@ _KINDS_OF_MANAGER = {
 _KINDS_OF_AGENT = {
     messages.IDLE_STOP: Kind.IDLE_STOP,
     messages.IDLE_STOP_REFUSED: Kind.IDLE_STOP_REFUSED,
+    messages.ENDED: Kind.ENDED,
     messages.NO_COUNTERS: Kind.NO_COUNTERS,
 }
 #: What entries of ours may tell in numbers, each in a field of this name in capitals after PROJCTL_.
@@ -44,6 +44,8 @@ _FIGURES = (
     "cpu_seconds",
     "memory_bytes",
     "memory_peak_bytes",
+    "bytes_in",
+    "bytes_out",
 )
 #: No field that is read comes near this many bytes; longer ones, however long, are cut by the reader.
 _LONGEST_FIELD = 1024
@@ -80,11 +82,6 @@ def user_scope() -> Scope:
     )
 
 
-def this_boot() -> str:
-    """The boot that entries of now are of."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
-
-
 class Journal:
     """Reads on after a cursor; each pass opens the files anew, so that rotation cannot mislead it."""
 
@@ -114,6 +111,15 @@ class Journal:
         reader = sd.Reader(flags=self._scope.flags)
         self._match(reader, frozenset())  # a project may come to have instances that no entry has named yet
         return Bell(reader, cursor)
+
+    def boot(self) -> str:
+        """The boot of the newest entry, whatever it is about; empty without one.
+
+        What the kernel says would be the host's where the agent's sandbox is one in a container.
+        """
+        with sd.Reader(flags=self._scope.flags) as reader:
+            reader.seek_tail()
+            return bytes(reader._get_monotonic()[1]).hex() if reader._previous() else ""
 
     def require(self) -> None:
         """Raise OSError where this user may read no journal at all, which would look like an empty one."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from projctl_agent import exits
 from projctl_agent.entry import NOTHING, Entry, Kind
-from projctl_agent.event import Event, Figures, of_end
+from projctl_agent.event import FIGURES, Event, Figures, of_end
 from projctl_agent.names import instance_of_service
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Totals:
     told_no_counters: bool = False
 
 
-_OF_AGENT = frozenset({Kind.IDLE_STOP, Kind.IDLE_STOP_REFUSED})
+_OF_AGENT = frozenset({Kind.IDLE_STOP, Kind.IDLE_STOP_REFUSED, Kind.ENDED})
 _OPENS = frozenset(
     {Kind.STARTING, Kind.STARTED, Kind.SUCCESS, Kind.FAILURE, Kind.STOPPING, Kind.OUT_OF_MEMORY}
 )
@@ -110,10 +110,13 @@ def _take(name: str, totals: Totals, entry: Entry, *, backend: bool) -> Iterator
 def _note(name: str, totals: Totals, entry: Entry) -> Iterator[Event]:
     """What the agent did, and what it knows of the run that it did it to."""
     run = totals.runs.get(entry.invocation)
+    figures = {key: value for key, value in entry.figures.items() if key not in _MOMENTARY}
+    if run and entry.kind in {Kind.IDLE_STOP, Kind.ENDED}:
+        run.figures |= figures
     if entry.kind is Kind.IDLE_STOP:
         totals.decided = entry.invocation
-        if run:
-            run.figures |= {key: value for key, value in entry.figures.items() if key not in _MOMENTARY}
+    elif entry.kind is Kind.ENDED and entry.invocation in totals.ended:
+        yield _event(name, FIGURES, entry, "", figures)
     elif entry.kind is Kind.IDLE_STOP_REFUSED:
         totals.decided = ""
         if run:

@@ -13,7 +13,8 @@ from test_lifecycle import anything, entry, recorded, story
 
 from projctl_agent import checkpoint, moments
 from projctl_agent.entry import Entry, Kind
-from projctl_agent.event import ENDS, Event
+from projctl_agent.event import ENDS, FIGURES, Event
+from projctl_agent.joining import Joining
 from projctl_agent.lifecycle import Ledger
 
 INVOCATION = "a" * 32
@@ -94,6 +95,42 @@ def test_an_end_tells_what_the_run_used() -> None:
 def test_a_crash_tells_how(more: list[Entry], reason: str, said: str) -> None:
     last = events([entry(Kind.STARTING), *more])[-1]
     assert (last.event, last.reason, last.figures["exit"]) == ("crashed", reason, said)
+
+
+def join(found: list[Event]) -> list[Event]:
+    joining = Joining()
+    return [*joining.feed(found), *joining.flush()]
+
+
+def test_figures_that_come_late_go_with_the_end() -> None:
+    run = [entry(Kind.STARTING, at=1), entry(Kind.STARTED, at=2), entry(Kind.FAILURE, at=3, result="signal")]
+    ended = entry(Kind.ENDED, at=4)._replace(figures={"cpu_seconds": 0.5, "uptime_seconds": 2.0})
+    expected = {"uptime_seconds": 1.0, "cpu_seconds": 0.5, "exit": "signal"}
+    other = entry(Kind.STARTING, "c" * 32, at=4)
+    found = join(events([*run, other, ended]))
+    assert [event.event for event in found] == ["starting", "ready", "crashed", "starting"]
+    assert found[2].figures == expected
+    (early,) = [event for event in join(events([*run[:2], ended, run[2]])) if event.event == "crashed"]
+    assert early.figures == expected
+
+
+def test_an_end_does_not_wait_for_ever() -> None:
+    joining = Joining()
+    run = [entry(Kind.STARTED, at=2), entry(Kind.FAILURE, at=3), entry(Kind.STARTING, "c" * 32, at=4)]
+    found = list(joining.feed(events(run)))
+    assert [event.event for event in found] == ["starting", "ready"]
+    assert joining.holds
+    later = list(joining.feed(events([entry(Kind.STARTED, "d" * 32, at=6)])))
+    assert [event.event for event in later] == ["crashed", "starting", "starting", "ready"]
+    assert not joining.holds
+
+
+@given(st.one_of(recorded, anything))
+def test_joining_loses_nothing_and_keeps_the_order(entries: list[Entry]) -> None:
+    found = [event for event in events(entries) if event.event != FIGURES]
+    assert [event._replace(figures={}) for event in join(events(entries))] == [
+        event._replace(figures={}) for event in found
+    ]
 
 
 def test_what_is_lost_is_of_the_time_it_was_last_heard_of() -> None:

@@ -43,6 +43,7 @@ def test_the_life_of_a_run(stage: Stage) -> None:
     stage.wait_until_asleep("web")
     assert stage.get(5001, "/crash") == ""
     stage.wait_until_asleep("web")
+    wait_for(lambda: "bytes_out" in events(stage)[-1], "what the run that crashed used")
     first, ready, idle_stop, stopping, stopped, *others = events(stage, "--project", "web")
     assert names([first, ready, idle_stop, stopping, stopped]) == (
         ["starting", "ready", "idle_stop", "stopping", "stopped"]
@@ -55,7 +56,8 @@ def test_the_life_of_a_run(stage: Stage) -> None:
     assert idle_stop["uptime_seconds"] >= idle_stop["idle_seconds"] >= 1
     assert (idle_stop["reason"], stopped["reason"], others[-1]["reason"]) == ("idle", "idle", "crash")
     assert others[-1]["exit"]
-    assert stopped["cpu_seconds"] > 0
+    assert stopped["cpu_seconds"] > 0 and others[-1]["cpu_seconds"] > 0
+    assert stopped["bytes_in"] > 0
     assert stopped["uptime_seconds"] == pytest.approx(stopped["time"] - ready["time"], abs=0.05)
     assert events(stage, "--since", f"@{others[0]['time']}", "--project", "web") == others
     assert events(stage, "--until", f"@{stopped['time']}", "--project", "web")[-1] == stopped
