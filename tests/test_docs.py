@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from projctl import adapters, manifest, status
+from projctl import adapters, announce, manifest, status
 from projctl.cli import cli
 from projctl.listen import SocketForm
 from projctl.model import Idle, Limits, Project, Settings
@@ -176,6 +176,7 @@ def test_every_label_of_a_metric_is_described() -> None:
 
 def test_every_kind_of_entry_is_described_and_the_other_way_round() -> None:
     identities = {value for value in vars(messages).values() if re.fullmatch("[0-9a-f]{32}", str(value))}
+    identities.add(announce.ORDER)
     described = set(re.findall(r"MESSAGE_ID=([0-9a-f]{32})", sections("projctl-agent.8.md")["JOURNAL"]))
     catalogued = set(
         re.findall(r"^-- ([0-9a-f]{32})$", (ROOT / "units/projctl-agent.catalog").read_text(), re.MULTILINE)

@@ -90,9 +90,11 @@ def test_only_writers_that_can_be_believed_are_matched() -> None:
         for name in ("shop", "shop@1"):
             matches = entries_about(Scope(user), name, [f"projctl-{name}.service", f"projctl-{name}.socket"])
             groups = " ".join(matches).split(" + ")
-            assert len(groups) == 3
+            assert len(groups) == 4
             for words in (group.split() for group in groups):
-                assert {"_PID", "_SYSTEMD_UNIT", "_SYSTEMD_USER_UNIT"} & {w.partition("=")[0] for w in words}
+                assert {"_PID", "_UID", "_SYSTEMD_UNIT", "_SYSTEMD_USER_UNIT"} & {
+                    w.partition("=")[0] for w in words
+                }
                 assert set(own) <= set(words)
 
 

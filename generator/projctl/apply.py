@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from projctl import agentunits, installed, jobs, systemctl, unitfile
+from projctl import agentunits, announce, installed, jobs, systemctl, unitfile
 from projctl import registry as registry_
 from projctl.diagnostics import Problem, ProjctlError
-from projctl.names import TARGET, closing_order, waves
+from projctl.names import TARGET, closing_order, instance_of, waves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -60,6 +60,17 @@ def place_drop_ins(scope: Scope, wanted: Mapping[str, str | None]) -> None:
                 file.unlink()
                 with contextlib.suppress(OSError):
                     file.parent.rmdir()
+
+
+def mark_down(scope: Scope, servers: Iterable[str], *, down: bool) -> None:
+    """Mark servers as taken down by order, or no longer."""
+    place = installed.marks_of_down(scope)
+    with _clear(f"cannot write to {place}"):
+        for server in servers:
+            if down:
+                write(place / server, "")
+            else:
+                (place / server).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -237,6 +248,7 @@ def _carry_out(
     plan: Plan, scope: Scope, registry: str, before: _Journal, tell: Callable[[str], None]
 ) -> None:
     write_registry(scope, registry)
+    announce.tell(scope, "apply", sorted(plan.touched - _servers(plan.restart)))
     if plan.stop:
         tell(f"closing {_count(plan.stop)}")
         before.stopped += plan.stop
@@ -254,8 +266,13 @@ def _carry_out(
     if plan.restart:
         tell(f"restarting {_count(plan.restart)}")
         for wave in waves(plan.restart):
+            announce.tell(scope, "apply", sorted(_servers(wave)))
             before.restarted += wave
             jobs.cycle(scope, wave)
+
+
+def _servers(units: Iterable[str]) -> set[str]:
+    return {server for unit in units if (server := instance_of(unit))}
 
 
 def _count(units: tuple[str, ...]) -> str:
@@ -286,6 +303,9 @@ def _change_files(plan: Plan, scope: Scope, before: _Journal) -> None:
         override.unlink(missing_ok=True)
         before.remember(scope.units / unit)
         (scope.units / unit).unlink(missing_ok=True)
+    for mark in [installed.marks_of_down(scope) / server for server in plan.forgotten]:
+        before.remember(mark)
+        mark.unlink(missing_ok=True)
 
 
 def install_agent(scope: Scope, files: Mapping[Path, str], *, start: bool) -> None:

@@ -105,7 +105,11 @@ def plan_for(found: Build, scope: Scope) -> plan.Plan:
             )
         )
     return plan.compare(
-        after, found.installed.files, installed.states(scope, found.installed), found.installed.links
+        after,
+        found.installed.files,
+        installed.states(scope, found.installed),
+        found.installed.links,
+        found.installed.down,
     )
 
 

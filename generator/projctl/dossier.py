@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from projctl import announce, systemctl, unitfile
 from projctl import status as status_
-from projctl import systemctl, unitfile
 from projctl.diagnostics import ProjctlError
 from projctl.names import backend_unit, instance_of, service_unit
 from projctl.registry import timestamp
@@ -145,7 +145,7 @@ def entries_about(scope: Scope, name: str, units: Sequence[str]) -> list[str]:
     project, _, number = name.partition("@")
     writers = _Writers.of(scope)
     decided = [f"PROJCTL_PROJECT={project}", *([f"PROJCTL_INSTANCE={number}"] if number else [])]
-    matches = [*writers.agent, *decided]
+    matches = [*writers.agent, *decided, "+", *writers.orders, *decided]
     if units:
         matches += ["+", *writers.manager, *(f"{writers.about}={unit}" for unit in units)]
         matches += ["+", *writers.same, *(f"{writers.unit}={unit}" for unit in units)]
@@ -158,6 +158,7 @@ class _Writers:
 
     manager: tuple[str, ...]
     agent: tuple[str, ...]
+    orders: tuple[str, ...]
     same: tuple[str, ...]
     unit: str
     about: str
@@ -165,10 +166,12 @@ class _Writers:
     @classmethod
     def of(cls, scope: Scope) -> _Writers:
         if not scope.user:
-            return cls(("_PID=1",), (f"_SYSTEMD_UNIT={_AGENT}",), (), "_SYSTEMD_UNIT", "UNIT")
+            orders = ("_UID=0", f"MESSAGE_ID={announce.ORDER}")
+            return cls(("_PID=1",), (f"_SYSTEMD_UNIT={_AGENT}",), orders, (), "_SYSTEMD_UNIT", "UNIT")
         own, unit = f"_UID={os.getuid()}", "_SYSTEMD_USER_UNIT"
         # The manager is alone in its init.scope.
-        return cls((own, f"{unit}=init.scope"), (own, f"{unit}={_AGENT}"), (own,), unit, "USER_UNIT")
+        orders = (own, f"MESSAGE_ID={announce.ORDER}")
+        return cls((own, f"{unit}=init.scope"), (own, f"{unit}={_AGENT}"), orders, (own,), unit, "USER_UNIT")
 
 
 def _log(scope: Scope, name: str, units: Sequence[str], lines: int) -> list[str]:

@@ -25,13 +25,15 @@ DROP_IN = "90-projctl-override.conf"
 class Installed:
     """Our unit files by name, files that only look like ours, enabled sockets, and files not from an apply.
 
-    `newer` are those written after the last apply that came to its end.
+    `newer` are those written after the last apply that came to its end, `down` the servers whose sockets a person
+    closed for a while.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
     foreign: frozenset[str] = frozenset()
     links: frozenset[str] = frozenset()
     newer: frozenset[str] = frozenset()
+    down: frozenset[str] = frozenset()
 
     def manifest_of(self, unit: str) -> str | None:
         """The file (without its line) whose manifest the unit came from."""
@@ -68,7 +70,7 @@ def read(scope: Scope) -> Installed:
     links = {path.name for path in wants(scope).glob("projctl-*.socket")}
     if target_link(scope).is_symlink():
         links.add(TARGET)
-    return Installed(files, frozenset(foreign), frozenset(links), _newer(scope, files))
+    return Installed(files, frozenset(foreign), frozenset(links), _newer(scope, files), taken_down(scope))
 
 
 def _newer(scope: Scope, names: Iterable[str]) -> frozenset[str]:
@@ -109,6 +111,20 @@ def _is_outdated(scope: Scope, unit: Mapping[str, str]) -> bool:
     entered = int(unit.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
     age = time.time() - (scope.units / unit["Id"]).stat().st_mtime
     return 0 < entered < time.clock_gettime(time.CLOCK_MONOTONIC) - age
+
+
+def marks_of_down(scope: Scope) -> Path:
+    """The directory of marks of what `projctl down` closed, one named like each server; gone after a reboot."""
+    return scope.runtime / "down"
+
+
+def taken_down(scope: Scope) -> frozenset[str]:
+    """The servers whose sockets stay closed, by order of a person."""
+    place = marks_of_down(scope)
+    try:
+        return frozenset(path.name for path in place.iterdir())
+    except FileNotFoundError:
+        return frozenset()
 
 
 def overridden(scope: Scope) -> set[str]:

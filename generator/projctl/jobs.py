@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from projctl import systemctl
+from projctl import announce, installed, systemctl
 from projctl.diagnostics import ProjctlError
 from projctl.names import backend_unit, instance_of, project_of, service_unit, waves
 
@@ -18,18 +18,21 @@ if TYPE_CHECKING:
 
 def start(scope: Scope, names: Sequence[str]) -> None:
     """Start the servers and wait until they are ready."""
-    _explained(systemctl.start, scope, [service_unit(server) for server in servers(scope, names)])
+    found = up_only(scope, servers(scope, names))
+    _explained(systemctl.start, scope, [service_unit(server) for server in found])
 
 
 def stop(scope: Scope, names: Sequence[str]) -> None:
     """Stop the servers and wait until they are gone; sockets keep listening."""
     found = servers(scope, names)
+    announce.tell(scope, "stop", found)
     systemctl.stop(scope, [service_unit(server) for server in found] + _backends(scope, found))
 
 
 def restart(scope: Scope, names: Sequence[str]) -> None:
     """Restart the servers, instances one after the other; a server that sleeps is started."""
-    for wave in waves(service_unit(server) for server in servers(scope, names)):
+    for wave in waves(service_unit(server) for server in up_only(scope, servers(scope, names))):
+        announce.tell(scope, "restart", [server for unit in wave if (server := instance_of(unit))])
         _explained(cycle, scope, wave)
 
 
@@ -53,6 +56,16 @@ def reload(scope: Scope, names: Sequence[str]) -> None:
     units = [backends[server] if backends[server] in proxied else service_unit(server) for server in found]
     for wave in waves(units):
         _explained(systemctl.reload, scope, wave)
+
+
+def up_only(scope: Scope, found: Sequence[str]) -> Sequence[str]:
+    """The servers as they are; raises for those that `projctl down` closed: a start would open their sockets."""
+    down = frozenset[str]() if scope.remote else installed.taken_down(scope)
+    if closed := [server for server in found if server in down]:
+        raise ProjctlError(
+            f"cannot start {', '.join(closed)}: taken down", hint=f"projctl up {' '.join(closed)}"
+        )
+    return found
 
 
 def servers(scope: Scope, names: Sequence[str]) -> list[str]:

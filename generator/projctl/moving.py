@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from projctl import apply, claims, installed, override, systemctl
+from projctl import announce, apply, claims, installed, jobs, override, systemctl
 from projctl.diagnostics import Problem, ProjctlError
 from projctl.names import backend_unit, closing_order, service_unit
 
@@ -39,6 +39,7 @@ def end(scope: Scope, project: str, *, wake: bool) -> None:
 
 def _carry_out(scope: Scope, found: Sequence[Move], *, wake: bool) -> None:
     """Close, change and open one server at a time: a reload would drop the port of one that is still open."""
+    jobs.up_only(scope, [move.server for move in found])
     states = systemctl.units(scope, "projctl-*")
     done: list[tuple[Move, Mapping[str, str], bool]] = []
     for move in found:
@@ -68,6 +69,7 @@ def _back(scope: Scope, done: Sequence[tuple[Move, Mapping[str, str], bool]]) ->
 def _swap(scope: Scope, move: Move, drop_ins: Mapping[str, str], *, wake: bool) -> None:
     # Stopping the sockets stops the service first, which finishes what it has accepted.
     loaded = systemctl.units(scope, "projctl-*")
+    announce.tell(scope, "override", [move.server])
     there = [unit for unit in (*move.sockets, backend_unit(move.server)) if unit in loaded]
     systemctl.close(scope, closing_order(there))
     apply.place_drop_ins(scope, {path: drop_ins.get(path) for path in override.paths(move)})

@@ -40,6 +40,7 @@ class Plan:
 
     `stop` comes before any write: a socket whose address changes on disk would lose its port at the next reload.
     `keep_time` are files whose change systemd never sees: they keep their time stamp, so that it asks for no reload.
+    `down` are servers that a person took down: their sockets stay closed.
     """
 
     stop: tuple[str, ...] = ()
@@ -53,6 +54,20 @@ class Plan:
     start: tuple[str, ...] = ()
     restart: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
+    down: tuple[str, ...] = ()
+
+    @property
+    def touched(self) -> set[str]:
+        """The servers of which a unit changes, opens or closes."""
+        written = self.write.keys() - self.keep_time
+        units = (*self.stop, *written, *self.delete, *self.start, *self.restart)
+        return {server for unit in units if (server := instance_of(unit))}
+
+    @property
+    def forgotten(self) -> set[str]:
+        """The servers that go away."""
+        gone = {server for unit in self.delete if (server := instance_of(unit))}
+        return {server for server in gone if service_unit(server) in self.delete}
 
     @property
     def empty(self) -> bool:
@@ -85,8 +100,12 @@ def compare(
     installed: Mapping[str, str],
     states: Mapping[str, State],
     links: frozenset[str] = frozenset(),
+    down: frozenset[str] = frozenset(),
 ) -> Plan:
-    """The plan that turns `installed` (our files only) into `wanted`, given what systemd has loaded."""
+    """The plan that turns `installed` (our files only) into `wanted`, given what systemd has loaded.
+
+    The servers in `down` are not opened.
+    """
     new = sorted(wanted.keys() - installed.keys())
     gone = sorted(installed.keys() - wanted.keys())
     depths = {
@@ -94,12 +113,15 @@ def compare(
     }
     closing = _to_close(new, gone, depths, wanted, installed)
     sockets = [unit for unit, text in wanted.items() if unit.endswith(".socket") and is_enabled(text)]
-    not_open = {unit for unit in sockets if states.get(unit, State()).active != "active"}
+    closed = {unit for unit in sockets if instance_of(unit) in down}
+    not_open = {
+        unit for unit in sockets if unit not in closed and states.get(unit, State()).active != "active"
+    }
     stale = {unit for unit, s in states.items() if s.needs_reload and (unit in wanted or unit in gone)}
     stop = [
         unit for unit in installed if _runs(unit, states) and (unit in gone or instance_of(unit) in closing)
     ]
-    opening = {unit for unit in sockets if instance_of(unit) in closing}
+    opening = {unit for unit in sockets if instance_of(unit) in closing} - closed
     restart = _to_restart(depths, wanted, states, closing)
     enabled = frozenset(sockets) | (frozenset({TARGET}) if TARGET in wanted else frozenset())
     return Plan(
@@ -114,6 +136,7 @@ def compare(
         start=tuple(sorted(not_open | opening)),
         restart=tuple(restart),
         steps=tuple(_steps(new, depths, gone, not_open - opening, stale, opening, wanted, restart)),
+        down=tuple(sorted({server for unit in closed if (server := instance_of(unit))})),
     )
 
 

@@ -67,6 +67,7 @@ def collect(scope: Scope, names: Collection[str] = ()) -> list[ProjectStatus]:
     sockets = _sockets(there, systemctl.open_sockets(scope))
     agent = agentlink.status(scope)
     moved = set() if scope.remote else installed.overridden(scope)
+    down = frozenset[str]() if scope.remote else installed.taken_down(scope)
     now = None if scope.remote else time.clock_gettime(time.CLOCK_MONOTONIC)
     units: dict[str, dict[str, tuple[str, str]]] = {}
     for unit, state in listed.items():
@@ -75,7 +76,14 @@ def collect(scope: Scope, names: Collection[str] = ()) -> list[ProjectStatus]:
         _project(name, units.get(name, {}), shown, sockets.get(name, ()), agent.get(name, {}), now)
         for name in sorted(wanted, key=_by_number)
     )
-    return [replace(project, override=project.name in moved) for project in found]
+    return [
+        replace(
+            project,
+            override=project.name in moved,
+            reason=f"until: projctl up {project.name}" if project.name in down else project.reason,
+        )
+        for project in found
+    ]
 
 
 def _by_number(server: str) -> tuple[str, int]:

@@ -20,6 +20,7 @@ _VERBS = {
     "agent": "projctl.cli.agent:agent",
     "check": "projctl.cli.render:check",
     "diff": "projctl.cli.apply:diff",
+    "down": "projctl.cli.jobs:down",
     "info": "projctl.cli.info:info",
     "list": "projctl.cli.show:list_",
     "logs": "projctl.cli.show:logs",
@@ -32,6 +33,7 @@ _VERBS = {
     "status": "projctl.cli.show:status",
     "stop": "projctl.cli.jobs:stop",
     "try": "projctl.cli.try_:command",
+    "up": "projctl.cli.jobs:up",
 }
 
 

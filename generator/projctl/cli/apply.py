@@ -27,6 +27,8 @@ def _print_plan(plan: Plan) -> None:
         click.secho(f"{step.sign} {step.unit:<{width}}  {step.what}".rstrip(), fg=_COLOURS[step.sign])
     if plan.reload:
         click.echo("  systemd reloads its units once")
+    for server in plan.down:
+        click.echo(f"  {server} is down and stays so until: projctl up {server}")
 
 
 @click.command(epilog="\b\nExample:\n  projctl diff -f shop.yaml")

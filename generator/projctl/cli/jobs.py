@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from projctl import apply, jobs, moving, override
+from projctl import apply, closing, jobs, moving, override
 from projctl.cli import options
 from projctl.scope import Scope
 
@@ -36,6 +36,28 @@ stop = _verb(
     "stop", jobs.stop, "Stop servers. Their sockets keep listening: the next connection starts them again.",
     "projctl stop shop blog",
 )  # fmt: skip
+
+
+def _maintenance(
+    name: str, action: Callable[[Scope, tuple[str, ...]], None], text: str, example: str
+) -> click.Command:
+    """A verb that leaves a mark, and so works on this machine only."""
+
+    @click.command(name, help=text, epilog=f"\b\nExample:\n  {example}")
+    @options.user
+    @options.project(many=True)
+    def verb(names: tuple[str, ...], user: bool) -> None:
+        scope = Scope(user)
+        options.require_projects(scope, *names)
+        action(scope, names)
+
+    return verb
+
+
+down = _maintenance(
+    "down", closing.down, "Close the sockets of projects and stop them, until `up` or a reboot.", "projctl down shop"
+)  # fmt: skip
+up = _maintenance("up", closing.up, "Open the sockets of projects that are down.", "projctl up shop")
 
 
 def _moving(
