@@ -277,7 +277,10 @@ def test_a_bare_name_is_looked_for_in_order(site: Path) -> None:
 
 def test_servers_beside_projctl_are_found_last(site: Path) -> None:
     beside = Path(sys.executable).parent
-    assert programs.places(str(site), {})[-1] == str(beside)
+    found = programs.places(str(site), {})
+    # Debian's own Python lies where programs are looked for anyway.
+    assert found[-1] == str(beside) or str(beside) in programs.STANDARD_PATH
+    assert str(beside) in found
 
 
 def test_a_missing_program_says_where_it_was_looked_for(site: Path) -> None:

@@ -26,9 +26,10 @@ _STATIC = (TARGET, SLICE)
 
 
 def units_dir() -> Path:
-    """Where our templates lie: inside the installed package, or beside `generator/` in a checkout."""
+    """Where our templates lie: inside a wheel, beside `generator/` in a checkout, or where packages put them."""
     package = Path(__file__).parent
-    return next(path for path in (package / "units", package.parents[1] / "units") if path.is_dir())
+    places = (package / "units", package.parents[1] / "units", Path("/usr/share/projctl/units"))
+    return next(path for path in places if path.is_dir())
 
 
 def units(

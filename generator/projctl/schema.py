@@ -17,6 +17,8 @@ def schema() -> _Schema:
     """The JSON Schema (draft 2020-12) of a whole manifest."""
     _, found = models_json_schema([(Settings, "validation"), (Project, "validation")])
     definitions = cast("dict[str, _Schema]", found["$defs"])
+    # Of the model's own form; pydantic before 2.11 lists it although nothing refers to it.
+    definitions.pop("Variable", None)
     for definition in definitions.values():
         _as_written(definition)
     project = definitions["Project"]
