@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SHELL = [path for path in sorted(ROOT.glob(".ci/*")) if path.read_text().startswith("#!")]
+SHELL = [
+    path
+    for path in sorted([*ROOT.glob(".ci/*"), *ROOT.glob("packaging/**/*")])
+    if path.is_file() and path.read_bytes().startswith((b"#!/bin/sh", b"#!/usr/bin/env bash"))
+]
 
 
 @pytest.mark.parametrize(
