@@ -50,9 +50,9 @@ def _totals(data: dict[str, Any]) -> Totals:
         _count(count)
     if len(totals.durations) != len(BUCKETS) + 1:
         raise ValueError("other buckets")
-    for count in (totals.starts, *totals.durations):
+    for count in (totals.starts, totals.rearmed, totals.leaks, totals.ordered_at, *totals.durations):
         _count(count)
-    for text in (totals.last_reason, totals.decided, *totals.ended):
+    for text in (totals.last_reason, totals.decided, totals.ordered, *totals.ended):
         _typed(text, str)
     _typed(totals.told_no_counters, bool)
     totals.duration_sum = float(totals.duration_sum)
@@ -61,13 +61,13 @@ def _totals(data: dict[str, Any]) -> Totals:
 
 def _run(data: dict[str, Any]) -> Run:
     run = Run(**data)
-    for text in (run.unit, run.boot, run.exit, *run.figures):
+    for text in (run.unit, run.boot, run.exit, run.ordered, *run.figures):
         _typed(text, str)
     for count in (run.realtime, run.monotonic, run.ready, run.latest):
         _count(count)
     for value in run.figures.values():
         _typed(value, (str, int, float))
-    for flag in (run.active, run.stopping, run.out_of_memory, run.frontend):
+    for flag in (run.active, run.stopping, run.out_of_memory, run.frontend, run.probe_failed):
         _typed(flag, bool)
     return run
 

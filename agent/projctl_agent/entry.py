@@ -19,6 +19,7 @@ class Kind(StrEnum):
     STARTED = "started"
     STOPPING = "stopping"
     EXITED = "exited"
+    PROBE_FAILED = "probe-failed"
     STOPPED = "stopped"
     SUCCESS = "success"
     FAILURE = "failure"
@@ -27,12 +28,17 @@ class Kind(StrEnum):
     IDLE_STOP_REFUSED = "idle-stop-refused"
     ENDED = "ended"
     NO_COUNTERS = "no-counters"
+    REARMED = "rearmed"
+    WARM = "warm"
+    LEAK = "leak"
+    ORDER = "order"
 
 
 class Entry(NamedTuple):
     """One entry. Times in microseconds, `monotonic` counted within `boot`.
 
-    `result` is UNIT_RESULT, or how a process ended, or in an entry of ours its reason; `figures` has only ours.
+    `result` is UNIT_RESULT, or how a process ended, or in an entry of ours its reason or what was ordered; `figures`
+    has only ours.
     """
 
     kind: Kind

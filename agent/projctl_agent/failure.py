@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from projctl_agent.bus import Bus
 
-_WITH_REASON = frozenset({"crash", "oom", "start_timeout", "stop_timeout"})
+_WITH_REASON = frozenset({"crash", "oom", "start_timeout", "stop_timeout", "health"})
 _REASONS = {"oom-kill": "oom", "timeout": "start_timeout"}
 _SOCKET_WORDS = {
     "trigger-limit-hit": "the server was started too often without taking a connection",

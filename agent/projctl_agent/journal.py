@@ -37,6 +37,8 @@ _KINDS_OF_AGENT = {
     messages.ENDED: Kind.ENDED,
     messages.NO_COUNTERS: Kind.NO_COUNTERS,
 }
+#: What `projctl` writes before it carries out an order; its PROJCTL_EVENT= says which.
+_ORDER = "b3123d8caca15454c53c0abc7e83fb33"
 #: What entries of ours may tell in numbers, each in a field of this name in capitals after PROJCTL_.
 _FIGURES = (
     "idle_seconds",
@@ -47,6 +49,8 @@ _FIGURES = (
     "bytes_in",
     "bytes_out",
 )
+#: What they may tell in words.
+_TEXTS = ("activity", "processes", "socket")
 #: No field that is read comes near this many bytes; longer ones, however long, are cut by the reader.
 _LONGEST_FIELD = 1024
 _NUMBER = re.compile(r"[0-9]{1,18}(\.[0-9]{1,9})?", re.ASCII)
@@ -58,15 +62,21 @@ class Scope:
 
     manager: tuple[str, ...]
     agent: tuple[str, ...]
+    person: tuple[str, ...]
     unit_field: str
     invocation_field: str
     flags: int
 
 
 def system_scope() -> Scope:
-    """PID 1 tells of units, projctl-agent.service of decisions."""
+    """PID 1 tells of units, projctl-agent.service of decisions, root of orders."""
     return Scope(
-        ("_PID=1",), (f"_SYSTEMD_UNIT={_AGENT}",), "UNIT", "INVOCATION_ID", sd.LOCAL_ONLY | sd.SYSTEM_ONLY
+        ("_PID=1",),
+        (f"_SYSTEMD_UNIT={_AGENT}",),
+        ("_UID=0",),
+        "UNIT",
+        "INVOCATION_ID",
+        sd.LOCAL_ONLY | sd.SYSTEM_ONLY,
     )
 
 
@@ -76,6 +86,7 @@ def user_scope() -> Scope:
     return Scope(
         (own, "_SYSTEMD_USER_UNIT=init.scope"),
         (own, f"_SYSTEMD_USER_UNIT={_AGENT}"),
+        (own,),
         "USER_UNIT",
         "USER_INVOCATION_ID",
         sd.LOCAL_ONLY,
@@ -135,6 +146,9 @@ class Journal:
         reader.add_disjunction()
         for match in (*self._scope.agent, *ours, *(f"MESSAGE_ID={key}" for key in _KINDS_OF_AGENT)):
             reader.add_match(match)
+        reader.add_disjunction()
+        for match in (*self._scope.person, *ours, f"MESSAGE_ID={_ORDER}"):
+            reader.add_match(match)
 
     def _units(self, reader: sd.Reader) -> list[str]:
         """The services of the projects that the journal knows, as matches; never none."""
@@ -156,7 +170,10 @@ class Journal:
         elif kind := _KINDS_OF_MANAGER.get(identity):
             unit = _get(reader, self._scope.unit_field)
             invocation = _get(reader, self._scope.invocation_field)
-            result = _result(reader, kind)
+            kind, result = _told(reader, kind)
+        elif identity == _ORDER and not _is_a_projects(reader):
+            kind, unit, invocation = Kind.ORDER, _get(reader, "PROJCTL_UNIT"), ""
+            result = _get(reader, "PROJCTL_EVENT")
         else:
             return None
         if not instance_of_service(unit):
@@ -191,19 +208,26 @@ class Bell:
         self._reader.close()
 
 
-def _result(reader: sd.Reader, kind: Kind) -> str:
+def _told(reader: sd.Reader, kind: Kind) -> tuple[Kind, str]:
+    """What an entry of the manager tells, and with which result."""
     if kind is not Kind.EXITED:
-        return _get(reader, "UNIT_RESULT")
+        return kind, _get(reader, "UNIT_RESULT")
     code, status = exits.CODES.get(_get(reader, "EXIT_CODE")), _get(reader, "EXIT_STATUS")
-    return exits.describe(code, int(status)) if code and status.isdecimal() else ""
+    told = exits.describe(code, int(status)) if code and status.isdecimal() else ""
+    return (Kind.PROBE_FAILED if _get(reader, "COMMAND") == "ExecStartPost" else kind), told
+
+
+def _is_a_projects(reader: sd.Reader) -> bool:
+    """Whether a process of a project wrote it: one that runs as root gives no orders all the same."""
+    writers = (_get(reader, "_SYSTEMD_UNIT"), _get(reader, "_SYSTEMD_USER_UNIT"))
+    return any(instance_of_service(unit) for unit in writers)
 
 
 def _figures(reader: sd.Reader) -> Figures:
     texts = {name: _get(reader, f"PROJCTL_{name.upper()}") for name in _FIGURES}
     figures: Figures = {name: _number(text) for name, text in texts.items() if _NUMBER.fullmatch(text)}
-    if activity := _get(reader, "PROJCTL_ACTIVITY"):
-        figures["activity"] = activity
-    return figures
+    texts = {name: _get(reader, f"PROJCTL_{name.upper()}") for name in _TEXTS}
+    return figures | {name: text for name, text in texts.items() if text}
 
 
 def _number(text: str) -> float | int:

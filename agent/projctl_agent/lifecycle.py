@@ -24,7 +24,8 @@ class Run:
     """A run that has not ended as far as the journal tells. `frontend`: a proxy, whose backend is counted.
 
     `ready` (monotonic) and `latest` (realtime) are when it was ready, 0 before that, and last heard of; `exit` is
-    how its first process that failed ended, `figures` what the agent found that the run used.
+    how its first process that failed ended, `probe_failed` whether that was the readiness probe, `ordered` why a
+    person had it stopped, `figures` what the agent found that the run used.
     """
 
     unit: str
@@ -38,12 +39,18 @@ class Run:
     ready: int = 0
     latest: int = 0
     exit: str = ""
+    probe_failed: bool = False
+    ordered: str = ""
     figures: Figures = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Totals:
-    """The totals of one project, and what they need to go on from."""
+    """The totals of one project, and what they need to go on from.
+
+    `rearmed` counts sockets that were opened again, `leaks` runs that left something behind; `ordered` is what a
+    person ordered last, and when (monotonic), until a run has begun or ended since.
+    """
 
     starts: int = 0
     stops: dict[str, int] = field(default_factory=dict)
@@ -54,15 +61,32 @@ class Totals:
     ended: list[str] = field(default_factory=list)
     decided: str = ""
     told_no_counters: bool = False
+    rearmed: int = 0
+    leaks: int = 0
+    ordered: str = ""
+    ordered_at: int = 0
 
 
-_OF_AGENT = frozenset({Kind.IDLE_STOP, Kind.IDLE_STOP_REFUSED, Kind.ENDED})
+_OF_AGENT = frozenset(
+    {Kind.IDLE_STOP, Kind.IDLE_STOP_REFUSED, Kind.ENDED, Kind.REARMED, Kind.WARM, Kind.LEAK}
+)
 _OPENS = frozenset(
     {Kind.STARTING, Kind.STARTED, Kind.SUCCESS, Kind.FAILURE, Kind.STOPPING, Kind.OUT_OF_MEMORY}
 )
 _ENDS = frozenset({Kind.SUCCESS, Kind.FAILURE, Kind.STOPPED})
 #: Entries of ours that are events by themselves.
-_TOLD = {Kind.IDLE_STOP: "idle_stop"}
+_TOLD = {
+    Kind.IDLE_STOP: "idle_stop",
+    Kind.REARMED: "rearmed",
+    Kind.WARM: "warm",
+    Kind.LEAK: "leak",
+}
+#: Why a run ends that is stopped by such an order.
+_ORDERS = {"apply": "apply", "override": "override", "stop": "manual", "restart": "manual", "down": "manual"}
+#: Orders that are events by themselves; the others show in what they do.
+_TOLD_ORDERS = frozenset({"apply", "override", "down", "up"})
+#: Microseconds after an order in which a stop that begins is held for its work.
+_ORDER_LASTS = 60_000_000
 #: What a decision tells of the moment and not of the whole run.
 _MOMENTARY = frozenset({"uptime_seconds", "activity"})
 
@@ -101,6 +125,11 @@ class Ledger:
 def _take(name: str, totals: Totals, entry: Entry, *, backend: bool) -> Iterator[Event]:
     if entry.kind is Kind.NO_COUNTERS:
         totals.told_no_counters = True
+    elif entry.kind is Kind.ORDER:
+        if entry.result in _ORDERS:
+            totals.ordered, totals.ordered_at = _ORDERS[entry.result], entry.monotonic
+        if entry.result in _TOLD_ORDERS:
+            yield _event(name, entry.result, entry)
     elif entry.kind in _OF_AGENT:
         yield from _note(name, totals, entry)
     else:
@@ -121,6 +150,10 @@ def _note(name: str, totals: Totals, entry: Entry) -> Iterator[Event]:
         totals.decided = ""
         if run:
             run.figures.clear()
+    elif entry.kind is Kind.REARMED:
+        totals.rearmed += 1
+    elif entry.kind is Kind.LEAK:
+        totals.leaks += 1
     if event := _TOLD.get(entry.kind):
         yield _event(name, event, entry, entry.result, entry.figures)
 
@@ -148,6 +181,7 @@ def _open(totals: Totals, entry: Entry, *, backend: bool) -> Run:
     run = Run(entry.unit, entry.boot, entry.realtime, entry.monotonic, frontend=frontend)
     totals.runs[entry.invocation] = run
     if not frontend:
+        totals.ordered = ""
         totals.starts += 1
     return run
 
@@ -160,11 +194,14 @@ def _advance(name: str, totals: Totals, run: Run, entry: Entry) -> Iterator[Even
     elif entry.kind is Kind.STOPPING:
         if not run.stopping:
             yield _event(name, "stopping", entry)
+            run.ordered = totals.ordered if 0 <= entry.monotonic - totals.ordered_at <= _ORDER_LASTS else ""
         run.stopping = True
     elif entry.kind is Kind.OUT_OF_MEMORY:
         run.out_of_memory = True
     elif entry.kind is Kind.EXITED:
         run.exit = run.exit or entry.result
+    elif entry.kind is Kind.PROBE_FAILED:
+        run.exit, run.probe_failed = run.exit or entry.result, run.probe_failed or not run.exit
     elif entry.kind in _ENDS:
         reason = _reason(totals, run, entry)
         figures = _figures(run, entry, reason)
@@ -190,12 +227,14 @@ def _reason(totals: Totals, run: Run, entry: Entry) -> str:
         return "oom"
     if entry.invocation == totals.decided:
         return "idle"
+    if run.ordered:
+        return run.ordered
     if entry.result == "timeout":
         if not run.active:
             return "start_timeout"
         return "stop_timeout" if run.stopping else "max_runtime"
     if entry.kind is Kind.FAILURE:
-        return "crash"
+        return "health" if run.probe_failed else "crash"
     return "manual" if run.stopping or not run.active or entry.kind is Kind.STOPPED else "exit"
 
 
@@ -223,6 +262,7 @@ def _end(totals: Totals, invocation: str, reason: str) -> None:
     if invocation == totals.decided:
         totals.decided = ""
     if not run.frontend:
+        totals.ordered = ""
         totals.stops[reason] = totals.stops.get(reason, 0) + 1
         totals.last_reason = reason
 

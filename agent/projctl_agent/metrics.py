@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 #: Reasons that every project shows from the beginning, so that rates know their zero.
-REASONS = ("idle", "max_runtime", "crash", "oom", "manual", "start_timeout")
+REASONS = ("idle", "max_runtime", "crash", "oom", "manual", "start_timeout", "health")
 _ENDS = (
-    "idle, max_runtime, crash, oom, manual, start_timeout, stop_timeout, "
+    "idle, max_runtime, crash, oom, start_timeout, stop_timeout, health (its readiness probe failed), "
+    "manual (somebody stopped it), apply, override (apply or other ports needed it), "
     "exit (ended by itself without an error) or lost (no entry tells: a power cut, a vacuumed journal)"
 )
 _MEMORY = (

@@ -82,6 +82,49 @@ def test_reasons(entries: list[Entry], reason: str) -> None:
     assert (found.starts, found.stops, found.last_reason) == (1, {reason: 1}, reason)
 
 
+def order(what: str, *, at: int = 1) -> Entry:
+    return entry(Kind.ORDER, "", at=at, result=what)
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        ([entry(Kind.STARTED), order("apply"), entry(Kind.STOPPING, at=9), entry(Kind.SUCCESS, at=99)], "apply"),
+        ([entry(Kind.STARTED), order("override"), entry(Kind.STOPPING), entry(Kind.SUCCESS)], "override"),
+        ([entry(Kind.STARTED), order("stop"), entry(Kind.STOPPING), entry(Kind.FAILURE, result="exit-code")], "manual"),
+        ([entry(Kind.STARTED), order("apply"), entry(Kind.STOPPING, at=62), entry(Kind.SUCCESS, at=62)], "manual"),
+        ([entry(Kind.STARTED), order("apply", at=5), entry(Kind.FAILURE, at=6, result="signal")], "crash"),
+        ([order("apply"), entry(Kind.STARTED), entry(Kind.STOPPING), entry(Kind.SUCCESS)], "manual"),
+        ([entry(Kind.STARTED), order("up"), entry(Kind.STOPPING), entry(Kind.SUCCESS)], "manual"),
+        ([entry(Kind.STARTED), order("nonsense"), entry(Kind.STOPPING), entry(Kind.SUCCESS)], "manual"),
+        ([entry(Kind.STARTING), entry(Kind.PROBE_FAILED), entry(Kind.FAILURE, result="exit-code")], "health"),
+        (
+            [entry(Kind.STARTING), entry(Kind.EXITED, result="exit status 3"), entry(Kind.PROBE_FAILED, result="x"),
+             entry(Kind.FAILURE, result="exit-code")],
+            "crash",
+        ),
+        (
+            [entry(Kind.STARTING), entry(Kind.PROBE_FAILED, result="killed by SIGTERM"),
+             entry(Kind.FAILURE, result="timeout")],
+            "start_timeout",
+        ),
+    ],
+)  # fmt: skip
+def test_reasons_by_order_and_by_the_probe(entries: list[Entry], reason: str) -> None:
+    assert totals(entries, "web").stops == {reason: 1}
+
+
+def test_an_order_ends_with_the_run_that_it_ended() -> None:
+    told = [entry(Kind.STARTED), order("apply"), entry(Kind.STOPPING), entry(Kind.SUCCESS)]
+    told += [entry(Kind.STARTED, "c" * 32), entry(Kind.STOPPING, "c" * 32), entry(Kind.SUCCESS, "c" * 32)]
+    assert totals(told, "web").stops == {"apply": 1, "manual": 1}
+
+
+def test_what_was_opened_again_and_left_behind_is_counted() -> None:
+    found = totals([entry(Kind.REARMED), entry(Kind.REARMED), entry(Kind.LEAK)], "web")
+    assert (found.rearmed, found.leaks, found.starts) == (2, 1, 0)
+
+
 def test_a_power_cut_ends_runs_as_lost() -> None:
     other = Entry(Kind.STARTED, "projctl-other.service", "d" * 32, "after", 9, 9)
     found = totals([entry(Kind.STARTED, boot="before"), other], "web")

@@ -103,7 +103,7 @@ def test_a_server_that_is_not_ready_says_what_the_probe_found(stage: Stage) -> N
     for name in projects:
         stage.systemctl("start", "--no-block", f"projctl-{name}.service")
     # The probe and systemd give up at the same moment.
-    late = "(crash|start_timeout): not ready within 2 s:"
+    late = "(health|start_timeout): not ready within 2 s:"
     reason(stage, "deaf", rf"{late} /bin/false ends with status 1.*")
     reason(stage, "mute", rf"{late} nothing answers on 127.0.0.1:\d+: Connection refused.*")
 

@@ -1,0 +1,94 @@
+"""Why runs end: orders of all kinds, probes and crashes, told apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from agent_stage import Stage, install_agent, wait_for
+from steps import apply, projctl, server
+
+from projctl.lab import Lab
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ORDER = "b3123d8caca15454c53c0abc7e83fb33"
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with Lab.boot() as lab:
+        yield install_agent(lab)
+
+
+def ends_as(stage: Stage, name: str, expected: dict[str, int]) -> None:
+    wait_for(lambda: stage.stops(name) == expected, f"{expected}, not {stage.stops(name)}")
+
+
+def test_every_order_is_a_reason_of_its_own(stage: Stage) -> None:
+    wanted = {
+        "shop": server(listen=5001, idle="never"),
+        "web": server(run="sleep 1000", server="native", listen=5002),
+    }
+    apply(stage.lab, wanted)
+    for verb in ("stop", "restart", "down"):
+        stage.systemctl("start", "projctl-shop.service")
+        projctl(stage.lab, verb, "shop")
+    projctl(stage.lab, "up", "shop")
+    ends_as(stage, "shop", {"manual": 3})
+    stage.get(5001)
+    stage.systemctl("start", "projctl-web.service")
+    wanted |= {"shop": server(listen=5001, idle="never", env={"A": "b"})}
+    apply(stage.lab, wanted)
+    ends_as(stage, "shop", {"manual": 3, "apply": 1})
+    projctl(stage.lab, "restart", "shop", "--port", "5011")
+    projctl(stage.lab, "restart", "shop", "--no-override")
+    ends_as(stage, "shop", {"manual": 3, "apply": 1, "override": 2})
+    stage.systemctl("stop", "projctl-shop.service")
+    ends_as(stage, "shop", {"manual": 4, "apply": 1, "override": 2})
+    assert stage.stops("web") == {}
+
+
+def test_a_proxied_server_ends_for_what_was_ordered(stage: Stage) -> None:
+    run = ["python3", "-m", "http.server", "--bind", "127.0.0.1", "5030"]
+    project = server(run=run, server="proxy", listen=5003, backend_ports="5030-5030", idle="never")
+    apply(stage.lab, {"front": project})
+    stage.get(5003)
+    apply(stage.lab, {"front": {**project, "env": {"A": "b"}}})
+    ends_as(stage, "front", {"apply": 1})
+    assert stage.get(5003)
+    projctl(stage.lab, "stop", "front")
+    ends_as(stage, "front", {"apply": 1, "manual": 1})
+
+
+def test_a_failed_probe_is_no_crash(stage: Stage) -> None:
+    apply(stage.lab, {"deaf": server(listen=5004, health=["/bin/false"], start_timeout="1s")})
+    stage.systemctl("start", "--no-block", "projctl-deaf.service")
+    wait_for(lambda: stage.stops("deaf").get("health"), "the failed probe counted")
+    projctl(stage.lab, "stop", "deaf")
+    assert set(stage.stops("deaf")) <= {"health", "manual"}
+
+
+@pytest.mark.parametrize("writer", [["--uid=nobody"], ["--unit=projctl-evil.service"]])
+def test_nobody_else_gives_orders(stage: Stage, writer: list[str]) -> None:
+    """Neither another user nor a project that runs as root can pass a crash off as the work of apply."""
+    stage.project("prey", "5005", IdleStopSec="infinity")
+    stage.get(5005)
+    before = stage.stops("prey").get("manual", 0)
+    about = "PROJCTL_UNIT=projctl-prey.service\\nPROJCTL_PROJECT=prey\\n"
+    text = f"MESSAGE_ID={ORDER}\\nMESSAGE=x\\nPROJCTL_EVENT=apply\\n{about}"
+    forge = [
+        "systemd-run",
+        "--wait",
+        "--collect",
+        *writer,
+        "sh",
+        "-c",
+        f"printf '{text}' | logger --journald",
+    ]
+    known = len(stage.entries(MESSAGE_ID=ORDER, PROJCTL_PROJECT="prey"))
+    stage.lab.run(forge)
+    wait_for(lambda: len(stage.entries(MESSAGE_ID=ORDER, PROJCTL_PROJECT="prey")) > known, "the forged order")
+    stage.systemctl("stop", "projctl-prey.service")
+    wait_for(lambda: stage.stops("prey") == {"manual": before + 1}, "an end by hand")
