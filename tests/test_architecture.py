@@ -34,6 +34,13 @@ PURE = [
     "wrappers",
     "preflight/launch",
     "preflight/verdict",
+    "doctor/agent",
+    "doctor/facts",
+    "doctor/findings",
+    "doctor/fleet",
+    "doctor/host",
+    "doctor/ports",
+    "doctor/starts",
 ]
 PURE_IMPORTS_NOT = {
     "os",

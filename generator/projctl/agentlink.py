@@ -15,14 +15,23 @@ _LARGEST = 64 << 20
 
 def status(scope: Scope) -> dict[str, dict[str, Any]]:
     """What the agent says of each project (`idle_seconds`, `starts`, …); empty when none answers."""
+    projects = _answer(scope).get("projects")
+    return {k: v for k, v in projects.items() if isinstance(v, dict)} if isinstance(projects, dict) else {}
+
+
+def answers(scope: Scope) -> bool:
+    """Whether an agent of ours is there and answers."""
+    return "projects" in _answer(scope)
+
+
+def _answer(scope: Scope) -> dict[str, Any]:
     if scope.remote:
         return {}
     try:
         answer = json.loads(_ask(str(scope.runtime / "agent.sock"), b'{"get":"status"}\n'))
     except (OSError, ValueError):
         return {}
-    projects = answer.get("projects") if isinstance(answer, dict) else None
-    return {k: v for k, v in projects.items() if isinstance(v, dict)} if isinstance(projects, dict) else {}
+    return answer if isinstance(answer, dict) else {}
 
 
 def _ask(path: str, request: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from projctl.table import Column
@@ -74,3 +75,13 @@ def span(seconds: float | None) -> str:
             parts.append(f"{rest // length}{unit}")
             rest %= length
     return " ".join(parts[:2])
+
+
+def moment(seconds: float) -> str:
+    """A point in time (seconds since 1970) in the machine's own zone."""
+    return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def plural(count: int, noun: str) -> str:
+    """The number with its noun: `1 project`, `2 projects`."""
+    return f"{count} {noun}{'s' * (count != 1)}"

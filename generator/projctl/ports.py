@@ -239,7 +239,7 @@ class _Assignment:
                 " when its socket starts",
                 want.mark,
                 want.path,
-                f"choose a port outside it, or set net.ipv4.ip_local_reserved_ports={port} with sysctl",
+                "choose a port outside it, or reserve it: projctl doctor prints the sysctl line",
                 "warning",
             )
         )

@@ -48,8 +48,13 @@ def require(scope: Scope) -> None:
         )
 
 
-def show(scope: Scope, names: Sequence[str], properties: Sequence[str]) -> list[dict[str, str]]:
-    """Properties of units, in one call; systemctl fetches all of each unit's, so ask for few units."""
+def show(
+    scope: Scope, names: Sequence[str], properties: Sequence[str], *, precise: bool = False
+) -> list[dict[str, str]]:
+    """Properties of units, in one call; systemctl fetches all of each unit's, so ask for few units.
+
+    `precise`: times to the microsecond, in UTC.
+    """
     if not names:
         return []
     command = [
@@ -58,6 +63,7 @@ def show(scope: Scope, names: Sequence[str], properties: Sequence[str]) -> list[
         "show",
         "--all",
         f"--property={','.join(properties)}",
+        *(["--timestamp=us+utc"] if precise else []),
         "--",
         *names,
     ]

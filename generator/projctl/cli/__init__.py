@@ -20,6 +20,7 @@ _VERBS = {
     "agent": "projctl.cli.agent:agent",
     "check": "projctl.cli.render:check",
     "diff": "projctl.cli.apply:diff",
+    "doctor": "projctl.cli.doctor:doctor",
     "down": "projctl.cli.jobs:down",
     "info": "projctl.cli.info:info",
     "list": "projctl.cli.show:list_",
