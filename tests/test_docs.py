@@ -15,6 +15,8 @@ from projctl.cli import cli
 from projctl.listen import SocketForm
 from projctl.model import Idle, Limits, Project, Settings
 from projctl_agent import messages
+from projctl_agent.access.lines import Request
+from projctl_agent.access.tally import Log, Moment
 from projctl_agent.lifecycle import BUCKETS, Ledger, Totals
 from projctl_agent.metrics import Exposition, Snapshot
 
@@ -152,10 +154,18 @@ def test_every_field_of_a_listed_project_is_described() -> None:
     assert entries("projctl.1.md", "JSON") == fields
 
 
+def _log() -> Log:
+    """An access log in which there is something of everything."""
+    log = Log("projctl-shop.service", "json")
+    log.tally.begin(Moment("a", "b", 1))
+    log.tally.count(Request("200", 0.1), Moment("a", "b", 2))
+    return log
+
+
 def test_every_metric_is_described_with_its_type_and_the_other_way_round() -> None:
     totals = Totals(starts=1, durations=[1] * (len(BUCKETS) + 1))
-    snapshot = Snapshot(Ledger({"shop": totals}), {"shop": "running"}, {"shop": 1})
-    text = Exposition(lambda: snapshot).render("text/plain")[0].decode()
+    snapshot = Snapshot(Ledger({"shop": totals}), {"shop": "running"}, {"shop": 1}, {"shop": _log()})
+    text = Exposition().render(snapshot, "text/plain")[0].decode()
     exported = set(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
     page = sections("projctl-agent.8.md")["METRICS"]
     described = set(re.findall(r"^\*\*([a-z_]+)\*\*(?:\{.*\})? \((\w+)\)\n:   ", page, re.MULTILINE))
@@ -166,12 +176,11 @@ def test_every_metric_is_described_with_its_type_and_the_other_way_round() -> No
 def test_every_label_of_a_metric_is_described() -> None:
     page = sections("projctl-agent.8.md")["METRICS"]
     described = dict(re.findall(r"^\*\*(projctl_[a-z_]+)\*\*\{(.+?)\}", page, re.MULTILINE))
-    assert described["projctl_stops_total"] == "project, reason"
-    assert {
-        labels
-        for name, labels in described.items()
-        if name not in ("projctl_stops_total", "projctl_build_info")
-    } == {"project"}
+    more = {"projctl_stops_total": "project, reason", "projctl_requests_total": "project, code"}
+    assert more.items() <= described.items()
+    assert {described[name] for name in described.keys() - more.keys() - {"projctl_build_info"}} == {
+        "project"
+    }
 
 
 def test_every_kind_of_entry_is_described_and_the_other_way_round() -> None:
@@ -186,7 +195,7 @@ def test_every_kind_of_entry_is_described_and_the_other_way_round() -> None:
 
 
 def test_every_field_of_entries_is_described_and_the_other_way_round() -> None:
-    sources = "".join(path.read_text() for path in (ROOT / "agent/projctl_agent").glob("*.py"))
+    sources = "".join(path.read_text() for path in (ROOT / "agent/projctl_agent").rglob("*.py"))
     written = set(re.findall(r'"(PROJCTL_[A-Z_]+)"', sources))
     described = {
         term.partition("=")[0]

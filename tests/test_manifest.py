@@ -357,7 +357,20 @@ SHAPES = st.recursive(
     max_leaves=8,
 )
 KEYS = st.sampled_from(
-    ["path", "run", "listen", "idle", "limits", "env", "ports", "user", "sandbox", "env_file", "server"]
+    [
+        "path",
+        "run",
+        "listen",
+        "idle",
+        "limits",
+        "env",
+        "ports",
+        "user",
+        "sandbox",
+        "env_file",
+        "server",
+        "access_log",
+    ]
 )
 
 

@@ -8,19 +8,19 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from projctl_agent import cgroup, checkpoint, httpd, status, tracks
+from projctl_agent import checkpoint, httpd, status, tracks
 from projctl_agent.bus import BusError
 from projctl_agent.fleet import Fleet
 from projctl_agent.journal import Journal, Scope
 from projctl_agent.lifecycle import Ledger
 from projctl_agent.notify import listening_sockets, notify, watchdog_interval
+from projctl_agent.scrape import Scrape
 from projctl_agent.turns import Turns
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from projctl_agent.idle import Track
-    from projctl_agent.metrics import Exposition, Snapshot
 
 _LOG = logging.getLogger("projctl-agent")
 #: Seconds after a change until its entries are read: they come in bursts.
@@ -47,8 +47,7 @@ class Agent:
         self._pending: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._scrapes: Turns[tuple[bytes, str]] = Turns()
-        self._exposition: Exposition | None = None
-        self._snapshot: Snapshot | None = None
+        self._figures = Scrape(scope, self._fleet, state, _LOG.warning)
 
     def _restore(self) -> tuple[Ledger, str]:
         if self._state_file is None:
@@ -75,7 +74,7 @@ class Agent:
         bus = await self._fleet.connect(user=self._user)
         servers = await self._serve()
         notify("READY=1\nSTATUS=watching")
-        chores = [asyncio.create_task(work) for work in (_give_signs_of_life(), self._keep_tracks())]
+        chores = [asyncio.create_task(work) for work in (_give_signs_of_life(), self._keep())]
         try:
             while not stopping.is_set():
                 await _first(bus.lost(), stopping.wait())
@@ -161,13 +160,25 @@ class Agent:
         except OSError as error:
             _LOG.warning("cannot save the checkpoint: %s", error)
 
-    async def _keep_tracks(self) -> None:
+    async def _keep(self) -> None:
+        """What no change asks for: use, and the figures of what runs."""
         while True:
             await asyncio.sleep(_SAVE_AFTER)
+            while not await self._keep_figures():
+                pass  # as much as a scrape waits for, again and again: it breathes meanwhile
             uses = _uses(self._fleet.tracks())
             if uses != self._saved_uses:
                 self._save_tracks()
                 self._saved_uses = uses
+
+    async def _keep_figures(self) -> bool:
+        done = True
+        try:
+            done = await self._figures.look()
+        except OSError as error:
+            _LOG.warning("cannot read the journal: %s", error)
+        self._figures.save()
+        return done
 
     def _save_tracks(self) -> None:
         if self._tracks_file is None:
@@ -186,6 +197,7 @@ class Agent:
             await self.catch_up()
         for handle in self._pending.values():
             handle.cancel()
+        await self._keep_figures()
         await self._save()
         self._save_tracks()
 
@@ -197,19 +209,8 @@ class Agent:
         return await self._scrapes.ask(kind, lambda: self._scrape(kind))
 
     async def _scrape(self, accept: str) -> tuple[bytes, str]:
-        from projctl_agent.metrics import Exposition, Snapshot
-
         await self.catch_up()
-        states = (await self._fleet.survey()).states
-        memory = {
-            name: size
-            for name, watch in self._fleet.watches().items()
-            if (size := cgroup.memory_bytes(watch.target.control_group)) is not None
-        }
-        self._snapshot = Snapshot(self._ledger, states, memory)
-        if self._exposition is None:
-            self._exposition = Exposition(lambda: self._snapshot or Snapshot(self._ledger, {}, {}))
-        return self._exposition.render(accept)
+        return await self._figures.render(self._ledger, accept)
 
     async def status(self) -> dict[str, dict[str, Any]]:
         """Every known instance as the local socket shows it."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from projctl_agent.failure import Failure
     from projctl_agent.idle import Track
     from projctl_agent.lifecycle import Ledger
+    from projctl_agent.settings import Settings
 
 #: Seconds until a question that systemd did not answer is repeated.
 _PAUSE = 1.0
@@ -63,6 +64,7 @@ class Fleet:
         self._earlier = dict(earlier)
         self._endings = Endings()
         self._concluding: set[asyncio.Task[None]] = set()
+        self._seen: dict[str, Settings] = {}
 
     async def connect(self, *, user: bool) -> Bus:
         """Connect and look for what runs. Raises BusError."""
@@ -84,6 +86,11 @@ class Fleet:
     def watches(self) -> dict[str, Watch]:
         """The instances that run, by name."""
         return {watch.settings.instance: watch for watch, _ in self._watches.values()}
+
+    def seen(self) -> list[Settings]:
+        """The settings of the instances that run, or did since the last call."""
+        seen, self._seen = self._seen, {}
+        return list((seen | {name: watch.settings for name, watch in self.watches().items()}).values())
 
     def tracks(self) -> dict[str, Track]:
         """What is known of the use of each run, by invocation."""
@@ -177,6 +184,7 @@ class Fleet:
         watch = await open_watch(self._bus, service)
         if watch is None:
             return
+        self._seen[watch.settings.instance] = watch.settings
         totals = self._ledger().projects.get(watch.settings.instance)
         watch.told_no_counters = bool(totals and totals.told_no_counters)
         watch.earlier = self._earlier.get(watch.invocation)

@@ -27,6 +27,7 @@ class Settings:
 
     `instance` is NAME, or NAME@K where a project has several; `sockets` are those whose use counts; `busy_share`
     of one CPU counts as use, None: none does.
+    `access_log` is how the lines of its access log read, None: it has none.
     """
 
     instance: str
@@ -37,6 +38,7 @@ class Settings:
     min_uptime: float
     busy_share: float | None
     hold_connections: float | None
+    access_log: str | None = None
 
 
 def parse_section(texts: Iterable[str]) -> dict[str, str]:
@@ -90,6 +92,7 @@ def interpret(service: str, keys: dict[str, str]) -> Settings | None:
         min_uptime=_seconds(keys, "MinUptimeSec", 0.0) or 0.0,
         busy_share=_share(keys, "BusyCpu", _BUSY_SHARE),
         hold_connections=_seconds(keys, "HoldConnectionsSec", _HOLD_CONNECTIONS),
+        access_log=keys.get("AccessLog", "").replace("%%", "%") or None,
     )
 
 

@@ -28,6 +28,8 @@ from projctl.values import (
     single_line,
 )
 
+#: What of a request an access log may tell.
+_LOG_GROUPS = frozenset({"status", "seconds", "milliseconds"})
 _HEALTH = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 DEFAULT_PORTS = ((5001, 5100), (6001, 6100), (7001, 7100))
 #: Private ports of servers behind a proxy; below the default ephemeral range of 32768-60999.
@@ -151,6 +153,27 @@ def parse_health(value: object) -> Health:
     return Health(words=words)
 
 
+def parse_access_log(value: object) -> str:
+    """`json`, `none`, or a regular expression that finds what the log has of a request in named groups."""
+    text = literal_text(value)
+    if text in ("json", "none"):
+        return text
+    try:
+        groups = re.compile(text).groupindex.keys()
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f'must be "json", "none" or a regular expression: {error}') from None
+    if unknown := groups - _LOG_GROUPS:
+        raise ValueError(f'unknown group "{min(unknown)}", must be one of: {", ".join(sorted(_LOG_GROUPS))}')
+    if "status" not in groups:
+        hint = r'such as " (?P<status>\d{3}) (?P<seconds>[\d.]+)$"'
+        raise BadValueError("must have the group (?P<status>…), what the server answered", hint)
+    if not text.isprintable() or text != text.strip() or text.endswith("\\"):
+        raise BadValueError(
+            "cannot hold control characters, or a space or backslash at its ends", 'write "[ ]" or "\\t"'
+        )
+    return text
+
+
 def _as_command(text: str) -> str | None:
     """How to write what looks like a command but begins with a slash, as paths do."""
     try:
@@ -194,6 +217,12 @@ class Settings(Frozen):
     instances: Annotated[int, Field(ge=1, le=512)] = Field(1, description="how many servers of it there are")
     health: Annotated[Health | None, BeforeValidator(parse_health), WithJsonSchema(_HEALTH)] = Field(
         None, description='what shows that it answers: "/path", "tcp", or a command that exits with 0'
+    )
+    access_log: Annotated[
+        str | None, BeforeValidator(parse_access_log), WithJsonSchema({"type": "string"})
+    ] = Field(
+        None,
+        description='its access log\'s lines: "json", "none" or a regular expression; default: as the server',
     )
     network: Literal["host", "private"] = Field(
         "host", description="private: a network of its own, without a way out; only its sockets reach it"

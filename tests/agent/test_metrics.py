@@ -34,7 +34,7 @@ def snapshot() -> Snapshot:
     [("", parse_text), ("application/openmetrics-text; version=1.0.0", parse_openmetrics)],
 )
 def test_samples(accept: str, parse: object) -> None:
-    text, content_type = Exposition(snapshot).render(accept)
+    text, content_type = Exposition().render(snapshot(), accept)
     assert content_type.startswith("application/openmetrics-text" if accept else "text/plain")
     assert callable(parse)
     found = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +13,7 @@ from steps import wait_for
 
 from projctl import adapters
 from projctl.lab import Lab
+from projctl_agent.access import lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,10 +108,10 @@ def test_the_adapter_reads_the_access_log(stage: Stage) -> None:
     stage.ask()
     pattern = adapters.every()[stage.adapter].access_log
     assert pattern
+    read = lines.reader(pattern, nullcontext())
 
     def statuses() -> set[str]:
-        matches = (re.search(pattern, line) for line in stage.journal().splitlines())
-        return {match["status"] for match in matches if match}
+        return {request.code for line in stage.journal().splitlines() if (request := read(line))}
 
     wait_for(lambda: statuses() == {"200"})
 

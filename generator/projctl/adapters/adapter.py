@@ -39,7 +39,8 @@ class Adapter:
     `notifies`: it sends READY=1. `most_sockets`: how many it can take (None: any number). `refused` maps
     options that lose the socket to what to do instead. `stop_signal` asks it to finish what it has accepted,
     `reload_signal` to take over a changed configuration. `access_log` is a regular expression of its access
-    log's lines with the groups `status` and, where it tells, `seconds` or `milliseconds`.
+    log's lines with the groups `status` and, where it tells, `seconds` or `milliseconds`; or `json`, see
+    projctl.yaml(5).
     `asks` is what the program or its configuration must say itself to take the socket, as a hint.
     `launcher` is a file of projctl_runtime that the project's own Python runs in the program's place.
     """

@@ -9,5 +9,5 @@ ADAPTER = Adapter(
     most_sockets=1,
     asks='write "bind fd/3" in the site',
     refused={"start": 'write "run": systemd runs the server in the foreground'},
-    access_log=r'"duration": ?(?P<seconds>\d[\d.e-]*),.*"status": ?(?P<status>[1-5]\d\d)\b',
+    access_log="json",
 )

@@ -13,5 +13,5 @@ ADAPTER = Adapter(
     most_sockets=1,
     refused={"--reload": _NEVER_IDLE},
     # INFO:     127.0.0.1:36294 - "GET / HTTP/1.1" 200 OK
-    access_log=r' - "[A-Z]+ [^"]*" (?P<status>\d{3})\b',
+    access_log=r'- "[A-Z]+ [^"]*" (?P<status>\d{3})\b',
 )

@@ -13,6 +13,7 @@ _CADDYFILE = """\
 http:// {
 	bind fd/3
 	log
+	respond /missing 404
 	respond "here"
 }
 """

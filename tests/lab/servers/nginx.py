@@ -12,7 +12,8 @@ http {
     access_log syslog:server=unix:/dev/log,nohostname;
     server {
         listen [::]:PORT ipv6only=off;
-        return 200 "here";
+        location / { return 200 "here"; }
+        location = /missing { return 404; }
     }
 }
 """

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 async def app(
     scope: dict[str, Any], receive: object, send: Callable[[dict[str, Any]], Awaitable[None]]
 ) -> None:
-    """Answers `/` and `/env`."""
+    """Answers `/` and `/env`, and that `/missing` is."""
     if scope["type"] != "http":
         return
     body = json.dumps(told()).encode() if scope["path"] == "/env" else b"here\n"
     headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    status = 404 if scope["path"] == "/missing" else 200
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

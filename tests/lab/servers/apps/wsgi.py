@@ -25,7 +25,8 @@ def _words(process: int | str) -> list[str]:
 
 
 def app(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-    """Answers `/` and `/env`."""
+    """Answers `/` and `/env`, and that `/missing` is."""
     body = json.dumps(told()).encode() if environ["PATH_INFO"] == "/env" else b"here\n"
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    status = "404 Not Found" if environ["PATH_INFO"] == "/missing" else "200 OK"
+    start_response(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]

@@ -1,0 +1,96 @@
+"""The access logs in the journal: lines of a project's own unit, and the beginnings of its runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from systemd import journal as sd
+
+from projctl_agent.access.tally import Moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from projctl_agent.journal import Scope
+
+_STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"
+#: What the servers write to; anybody can send entries of any size to the journal itself.
+_TRANSPORTS = frozenset({b"stdout", b"syslog"})
+#: Longer lines are cut where the journal has them compressed.
+_LONGEST_LINE = 1 << 16
+
+
+class Entry(NamedTuple):
+    """A line of the project, or without a text the beginning of a start."""
+
+    text: str | None
+    at: Moment
+
+
+class Pass:
+    """Reads several units with one opening of the journal. Raises OSError where it cannot be read."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._reader = sd.Reader(flags=scope.flags)
+        self._reader.data_threshold = _LONGEST_LINE
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._reader.close()
+
+    def cursor(self) -> str:
+        """The place of the entry that was read last."""
+        return str(self._reader._get_cursor())
+
+    def read(self, unit: str, cursor: str) -> Iterator[Entry | None]:
+        """The unit's entries after `cursor` (empty: from the oldest on); None for one that is of no interest.
+
+        Raises ValueError at once for what is no cursor.
+        """
+        self._match(unit)
+        if cursor:
+            self._reader.seek_cursor(cursor)
+        else:
+            self._reader.seek_head()
+        return self._entries(cursor)
+
+    def _entries(self, cursor: str) -> Iterator[Entry | None]:
+        reader = self._reader
+        more = reader._next()
+        # Where the entry at the cursor itself is gone, its successor is the first new one.
+        if more and cursor and reader.test_cursor(cursor):
+            more = reader._next()
+        while more:
+            yield self._entry()
+            more = reader._next()
+
+    def _match(self, unit: str) -> None:
+        """Only fields that journald itself sets tell whose a line is."""
+        reader, scope = self._reader, self._scope
+        reader.flush_matches()
+        own = [match for match in scope.manager if match.startswith("_UID=")]
+        for match in (*own, f"_SYSTEMD_{scope.unit_field}={unit}"):
+            reader.add_match(match)
+        reader.add_disjunction()
+        for match in (*scope.manager, f"{scope.unit_field}={unit}", f"MESSAGE_ID={_STARTING}"):
+            reader.add_match(match)
+
+    def _entry(self) -> Entry | None:
+        own = f"_SYSTEMD_{self._scope.unit_field}"
+        if self._get(own).startswith(b"projctl-"):
+            if self._get("_TRANSPORT") not in _TRANSPORTS:
+                return None
+            text = self._get("MESSAGE").decode("utf-8", "replace")
+            return Entry(text, self._moment("_SYSTEMD_INVOCATION_ID"))
+        return Entry(None, self._moment(self._scope.invocation_field))
+
+    def _moment(self, field: str) -> Moment:
+        monotonic, boot = self._reader._get_monotonic()
+        return Moment(self._get(field).decode("ascii", "replace"), bytes(boot).hex(), monotonic)
+
+    def _get(self, field: str) -> bytes:
+        try:
+            return bytes(self._reader._get(field))
+        except (KeyError, OSError):
+            return b""
