@@ -8,14 +8,14 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from projctl_agent import checkpoint, httpd, status, tracks
+from projctl_agent import checkpoint, health, httpd, local, status, tracks
 from projctl_agent.bus import BusError
 from projctl_agent.fleet import Fleet
 from projctl_agent.journal import Journal, Scope
 from projctl_agent.lifecycle import Ledger
 from projctl_agent.notify import listening_sockets, notify, watchdog_interval
 from projctl_agent.scrape import Scrape
-from projctl_agent.turns import Turns
+from projctl_agent.turns import Kept, Turns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,13 +41,16 @@ class Agent:
         self._user = user
         self._ledger, self._cursor = self._restore()
         self._saved = self._cursor
-        self._fleet = Fleet(lambda: self._ledger, self._news, _LOG.warning, self._restore_tracks())
+        self._fleet = Fleet(
+            lambda: self._ledger, self._news, self._moved, _LOG.warning, self._restore_tracks()
+        )
         self._saved_uses = _uses(self._fleet.tracks())
         self._reading = asyncio.Lock()
         self._pending: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._scrapes: Turns[tuple[bytes, str]] = Turns()
         self._figures = Scrape(scope, self._fleet, state, _LOG.warning)
+        self._status = Kept(self.status)
 
     def _restore(self) -> tuple[Ledger, str]:
         if self._state_file is None:
@@ -96,8 +99,20 @@ class Agent:
         if listener := passed.get("metrics"):
             servers.append(await httpd.serve(listener, self.metrics))
         if listener := passed.get("local"):
-            servers.append(await status.serve(listener, self.status))
+            servers.append(await local.serve(listener, self._services()))
         return servers
+
+    def _services(self) -> local.Services:
+        async def status_(_: local.Request) -> bytes:
+            return await self._status.ask()
+
+        async def health_(_: local.Request) -> bytes:
+            return local.line(health=await self.health())
+
+        return {
+            ("get", "status"): local.Answer(status_),
+            ("get", "health"): local.Answer(health_),
+        }
 
     async def _reconnect(self) -> Any:  # noqa: ANN401
         _LOG.warning("lost the connection to the bus, trying again")
@@ -115,6 +130,9 @@ class Agent:
 
     def _news(self) -> None:
         self._later("read", _SETTLE, self.catch_up)
+
+    def _moved(self) -> None:
+        self._status.forget()
 
     def _later(self, what: str, seconds: float, work: Any) -> None:  # noqa: ANN401
         if what not in self._pending:
@@ -149,6 +167,7 @@ class Agent:
                 self._ledger, self._cursor = Ledger(), ""
                 self._news()
         if self._cursor != cursor:
+            self._status.forget()
             self._later("save", _SAVE_AFTER, self._save)
 
     async def _save(self) -> None:
@@ -212,19 +231,24 @@ class Agent:
         await self.catch_up()
         return await self._figures.render(self._ledger, accept)
 
-    async def status(self) -> dict[str, dict[str, Any]]:
+    async def health(self) -> dict[str, Any]:
+        """Whether the agent can do its work."""
+        return await health.examine(self._journal, connected=self._fleet.connected, user=self._user)
+
+    async def status(self) -> bytes:
         """Every known instance as the local socket shows it."""
         await self.catch_up()
         survey = await self._fleet.survey()
         failures, watches = await self._fleet.failures(survey.failed), self._fleet.watches()
         now = time.monotonic()
         known = self._ledger.projects
-        return {
+        projects = {
             name: status.describe(
                 survey.states.get(name), known.get(name), watches.get(name), failures.get(name), now
             )
             for name in sorted(known.keys() | survey.states.keys())
         }
+        return local.line(projects=projects)
 
 
 def _uses(known: dict[str, Track]) -> dict[str, tuple[float, str]]:

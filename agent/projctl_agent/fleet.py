@@ -45,18 +45,21 @@ class Survey:
 class Fleet:
     """Follows one systemd over connections that may be cut.
 
-    `changed` is told that the journal has news; `earlier` is what another agent knew of runs, by invocation.
+    `changed` is told that the journal has news, `moved` of every change of a unit;
+    `earlier` is what another agent knew of runs, by invocation.
     """
 
     def __init__(
         self,
         ledger: Callable[[], Ledger],
         changed: Callable[[], None],
+        moved: Callable[[], None],
         report: Callable[[str], None],
         earlier: Mapping[str, Track],
     ) -> None:
         self._ledger = ledger
         self._changed = changed
+        self._moved = moved
         self._report = report
         self._bus: Bus | None = None
         self._watches: dict[str, tuple[Watch, asyncio.Task[None]]] = {}
@@ -72,6 +75,11 @@ class Fleet:
         self._bus = bus
         await self._open_all(bus)
         return bus
+
+    @property
+    def connected(self) -> bool:
+        """Whether systemd is there to be followed."""
+        return self._bus is not None
 
     def disconnect(self) -> None:
         """Close all watches; what they know is kept for the same runs after a new connection."""
@@ -117,6 +125,7 @@ class Fleet:
         return {instance: why for instance, why in zip(failed, found, strict=True) if why}
 
     def _unit_changed(self, unit: str, changed: dict[str, Any]) -> None:
+        self._moved()
         named = instance_of_service(unit)
         if not named:
             return
@@ -145,6 +154,7 @@ class Fleet:
             self._report(f"cannot tell what a run used: {error}")
 
     def _reloaded(self) -> None:
+        self._moved()
         self._changed()
         if self._bus:
             self._close_all()

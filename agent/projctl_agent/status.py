@@ -1,31 +1,16 @@
-"""Answers `projctl list` and `projctl status` on the local socket: a JSON line for a JSON line."""
+"""What `projctl list` and `projctl status` are told about each instance."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
 from projctl_agent import cgroup, failure
-from projctl_agent.admission import Places, peer_uid
-from projctl_agent.turns import Turns
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Awaitable, Callable
-
     from projctl_agent.failure import Failure
     from projctl_agent.lifecycle import Totals
     from projctl_agent.watch import Watch
-
-_LONGEST_REQUEST = 4096
-#: Seconds for a request to arrive, and for its answer to be made and taken.
-_SILENCE, _PATIENCE = 1.0, 10.0
-#: What quietly ends a connection; asyncio would log a traceback for each one that is cancelled.
-_ENDS = (OSError, TimeoutError, asyncio.CancelledError)
-VERSION = 1
 
 
 def describe(
@@ -58,44 +43,3 @@ def _reason(
     if state == "failed":
         return failure.explain(failed, ended, now) if failed else ended or None
     return watch.decision.held if watch and watch.decision and state == "running" else None
-
-
-async def serve(
-    listener: socket.socket, projects: Callable[[], Awaitable[dict[str, dict[str, Any]]]]
-) -> asyncio.Server:
-    """Answer on this socket until the server is closed."""
-    places = Places()
-    turns: Turns[bytes] = Turns()
-
-    async def answer() -> bytes:
-        return _line(projects=await projects())
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            with contextlib.suppress(*_ENDS), places.take(_uid(writer)) as free:
-                refusal = await _refusal(reader) if free else "too many connections"
-                async with asyncio.timeout(_PATIENCE):
-                    writer.write(_line(error=refusal) if refusal else await turns.ask("status", answer))
-                    await writer.drain()
-        finally:
-            writer.close()
-
-    return await asyncio.start_unix_server(handle, sock=listener, limit=_LONGEST_REQUEST)
-
-
-def _uid(writer: asyncio.StreamWriter) -> int:
-    return peer_uid(writer.get_extra_info("socket"))
-
-
-async def _refusal(reader: asyncio.StreamReader) -> str | None:
-    """Why the request that arrives cannot be answered; None where it can. Raises TimeoutError."""
-    try:
-        async with asyncio.timeout(_SILENCE):
-            request = json.loads(await reader.readline())
-    except (ValueError, RecursionError):
-        return "must be one line of JSON"
-    return None if request == {"get": "status"} else 'unknown request, must be {"get":"status"}'
-
-
-def _line(**fields: object) -> bytes:
-    return json.dumps({"version": VERSION, **fields}, separators=(",", ":")).encode() + b"\n"

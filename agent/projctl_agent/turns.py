@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 #: The longest rest in seconds; shorter computations are followed by a rest as long as they were.
 _LONGEST_REST = 0.5
+#: Seconds that an answer is kept at the most.
+_LIFE = 0.5
 
 
 class Turns(Generic[T]):
@@ -43,3 +45,31 @@ class Turns(Generic[T]):
             finally:
                 ended = time.monotonic()
                 self._rested = ended + min(ended - begun, _LONGEST_REST)
+
+
+class Kept(Generic[T]):
+    """One answer for all who ask soon after each other, made anew once it is forgotten or old."""
+
+    def __init__(self, compute: Callable[[], Awaitable[T]]) -> None:
+        self._compute = compute
+        self._turns: Turns[T] = Turns()
+        self._answer: tuple[float, T] | None = None
+        self._changes = 0
+
+    def forget(self) -> None:
+        """What it was made of has changed."""
+        self._changes += 1
+        self._answer = None
+
+    async def ask(self) -> T:
+        """The answer; raises what `compute` raises."""
+        if self._answer and time.monotonic() < self._answer[0]:
+            return self._answer[1]
+        return await self._turns.ask("", self._make)
+
+    async def _make(self) -> T:
+        changes = self._changes
+        answer = await self._compute()
+        if changes == self._changes:
+            self._answer = (time.monotonic() + _LIFE, answer)
+        return answer

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from projctl_agent import failure, status
+from projctl_agent import failure, local, status
 from projctl_agent.activity import Target
 from projctl_agent.bus import UnitRow
 from projctl_agent.failure import Failure
@@ -28,13 +28,15 @@ FAILURE = Failure(result="exit-code", code=1, status=3, said="", restarts=5, nex
 
 
 def ask(path: Path, request: bytes) -> dict[str, Any]:
-    async def projects() -> dict[str, dict[str, Any]]:
-        return {"web": status.describe("asleep", None, None, None, 0.0)}
+    async def projects(_: local.Request) -> bytes:
+        return local.line(projects={"web": status.describe("asleep", None, None, None, 0.0)})
 
     async def work() -> bytes:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(path))
-        async with await status.serve(listener, projects):
+        async with await local.serve(
+            listener, {("get", "status"): local.Answer(projects, frozenset({"key"}))}
+        ):
             reader, writer = await asyncio.open_unix_connection(str(path))
             writer.write(request)
             writer.write_eof()
@@ -63,6 +65,20 @@ def test_status(tmp_path: Path) -> None:
 )
 def test_other_requests_are_refused(tmp_path: Path, request_: bytes) -> None:
     assert set(ask(tmp_path / "s", request_)) == {"version", "error"}
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (b"{\n", "must be one line of JSON"),
+        (b'{"get":"secrets"}\n', 'unknown request, must be one of: {"get":"status"}'),
+        (b'{"order":"status"}\n', 'unknown request, must be one of: {"get":"status"}'),
+        (b'{"get":"status","kez":1}\n', 'unknown key "kez", must be one of: key'),
+        (b'{"get":"status","key":1}\n', None),
+    ],
+)
+def test_what_is_refused_is_told_why(tmp_path: Path, request_: bytes, said: str | None) -> None:
+    assert ask(tmp_path / "s", request_).get("error") == said
 
 
 def test_a_project_ended_by_its_cap_is_asleep() -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from projctl_agent.turns import Turns
+from projctl_agent.turns import Kept, Turns
 
 
 def test_many_askers_share_two_computations_and_get_fresh_answers() -> None:
@@ -83,3 +83,29 @@ def test_an_asker_that_leaves_takes_nothing_from_others() -> None:
         return await stayer
 
     assert asyncio.run(work()) == "well"
+
+
+def test_an_answer_is_kept_until_it_is_forgotten_or_old() -> None:
+    made: list[int] = []
+
+    async def compute() -> int:
+        made.append(len(made))
+        await asyncio.sleep(0)
+        return made[-1]
+
+    async def work() -> list[int]:
+        kept = Kept(compute)
+        found = [await kept.ask() for _ in range(100)]
+        kept.forget()
+        found += [await kept.ask() for _ in range(100)]
+        waiting = asyncio.create_task(kept.ask())
+        await waiting
+        kept.forget()
+        late = asyncio.create_task(kept.ask())
+        while len(made) < 3:
+            await asyncio.sleep(0)
+        kept.forget()  # while it is being made: it is given, but not kept
+        found += [await late, await kept.ask()]
+        return found
+
+    assert asyncio.run(work()) == [0] * 100 + [1] * 100 + [2, 3]

@@ -25,7 +25,7 @@ ASK = """
 import socket
 with socket.socket(socket.AF_UNIX) as s:
     s.connect("%s")
-    s.sendall(b'{"get":"status"}\\n')
+    s.sendall(%r)
     print(s.makefile().readline())
 """
 
@@ -132,12 +132,18 @@ class Stage:
         return int(self.metrics()["projctl_starts_total", ("project", name)])
 
     def status(self) -> dict[str, dict[str, Any]]:
-        """What the local socket answers."""
-        code = ASK % f"{self.runtime}/projctl/agent.sock"
-        answer = json.loads(self.lab.run(["/usr/bin/python3", "-c", code], user=self.user).stdout)
-        assert answer["version"] == 1
-        projects: dict[str, dict[str, Any]] = answer["projects"]
+        """What the local socket tells of each project."""
+        projects: dict[str, dict[str, Any]] = self.ask({"get": "status"})["projects"]
         return projects
+
+    def ask(self, request: dict[str, object]) -> dict[str, Any]:
+        """What the local socket answers."""
+        code = ASK % (f"{self.runtime}/projctl/agent.sock", json.dumps(request).encode() + b"\n")
+        answer: dict[str, Any] = json.loads(
+            self.lab.run(["/usr/bin/python3", "-c", code], user=self.user).stdout
+        )
+        assert answer["version"] == 1
+        return answer
 
     def entries(self, **fields: str) -> list[dict[str, str]]:
         """Journal entries that have these fields."""

@@ -128,3 +128,13 @@ def test_a_restart_of_the_agent_does_not_postpone_a_stop(stage: Stage) -> None:
     shown = stage.status()["again"]
     assert shown["would_stop_at"] > before + 3
     assert shown["activity"] == "bytes"
+
+
+def test_health(stage: Stage) -> None:
+    found = stage.ask({"get": "health"})["health"]
+    assert (found["bus"], found["journal"], found["helper"]) == (True, True, True)
+    assert found["agent_version"] == "0.1.0"
+    assert found["uptime_seconds"] > 0 and found["loop_lag_seconds"] >= 0
+    stage.systemctl("stop", "projctl-agent-helper.socket")
+    assert stage.ask({"get": "health"})["health"]["helper"] is False
+    stage.systemctl("start", "projctl-agent-helper.socket")
