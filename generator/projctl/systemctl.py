@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from projctl.diagnostics import ProjctlError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from projctl.scope import Scope
 
@@ -161,6 +161,31 @@ def journal(scope: Scope, arguments: Sequence[str]) -> int:
 def journal_lines(arguments: Sequence[str]) -> list[str]:
     """The lines that journalctl prints."""
     return _checked(["journalctl", "--no-pager", "--quiet", *arguments], _ANSWER).splitlines()
+
+
+def journal_reaches_beyond(moment: float) -> bool:
+    """Whether the journal has any entry from before that moment, in seconds since 1970."""
+    return bool(
+        journal_lines([f"--until=@{moment:.6f}", "--lines=1", "--output=cat", "--output-fields=PRIORITY"])
+    )
+
+
+def moment(text: str) -> float:
+    """A time as systemd.time(7) writes it, in seconds since 1970. Raises ProjctlError."""
+    found = _run(["systemd-analyze", "timestamp", "--", text], _ANSWER)
+    match = re.search(r"UNIX seconds: @([0-9.]+)", found.stdout)
+    if not match:
+        hint = 'such as "-30d", "yesterday" or "2026-01-31 12:00", see systemd.time(7)'
+        raise ProjctlError(f'must be a time: "{text}"', hint=hint)
+    return float(match[1])
+
+
+def output(command: Sequence[str]) -> Iterator[str]:
+    """The lines that a program of ours prints, as they come."""
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+        yield from process.stdout or ()
+    if process.returncode:
+        raise ProjctlError(f"{Path(command[0]).name} {command[1]} failed: exit status {process.returncode}")
 
 
 def _jobs(scope: Scope, verb: str, names: Sequence[str]) -> None:

@@ -28,6 +28,7 @@ _VERBS = {
     "ports": "projctl.cli.ports:ports",
     "reload": "projctl.cli.jobs:reload",
     "render": "projctl.cli.render:render",
+    "report": "projctl.cli.report:report",
     "restart": "projctl.cli.jobs:restart",
     "schema": "projctl.cli.render:schema",
     "start": "projctl.cli.jobs:start",

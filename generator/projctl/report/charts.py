@@ -1,0 +1,223 @@
+"""The charts of the report as SVG; pure. Each one's figures stand in titles, too, which browsers show as hints."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from projctl.report import figures
+from projctl.report.markup import tag
+from projctl.report.series import CLASSES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import tzinfo
+    from xml.etree.ElementTree import Element
+
+    from projctl.portlist import RangeUse
+    from projctl.report.markup import Child
+    from projctl.report.projects import Project
+    from projctl.report.series import Bucket, Series
+
+_WIDTH, _HEIGHT = 640.0, 220.0
+_LEFT, _BOTTOM, _TOP = 44.0, 26.0, 10.0
+#: Rows of charts that have one for each project.
+ROWS = 24
+_ROW = 18.0
+_NAME = 150.0
+_LETTERS = 22
+
+_KINDS = {"ports": "", "backend_ports": " backend", "listen": " listen"}
+
+#: What a column consists of: class, height and hint of each part, from the bottom.
+Part = tuple[str, float, str]
+
+
+def memory(series: Series, zone: tzinfo) -> Element:
+    """Mean memory by bucket: needed below, saved above."""
+    columns = [
+        [
+            ("used", bucket.used_gib or 0, f"{_when(bucket, zone)}: needed {bucket.used_gib or 0:.2f} GiB"),
+            ("saved", bucket.saved_gib or 0, f"{_when(bucket, zone)}: saved {bucket.saved_gib or 0:.2f} GiB"),
+        ]
+        for bucket in series.buckets
+    ]
+    return _columns("Memory needed and saved", columns, _dates(series, zone), "GiB")
+
+
+def starts(series: Series, zone: tzinfo) -> Element:
+    """Starts by bucket, failed ones on top."""
+    columns: list[list[Part]] = []
+    for bucket in series.buckets:
+        when = _when(bucket, zone)
+        good = bucket.starts - bucket.failed
+        columns.append(
+            [
+                ("used", good, f"{when}: {good} good"),
+                ("bad", bucket.failed, f"{when}: {bucket.failed} failed"),
+            ]
+        )
+    return _columns("Starts", columns, _dates(series, zone))
+
+
+def cold(series: Series) -> Element:
+    """How many cold starts took how long; what misses the target is marked."""
+    names = [*(f"≤ {figures.seconds(bound).replace('.00', '')}" for bound in CLASSES), "longer"]
+    bounds = [*CLASSES, math.inf]
+    columns: list[list[Part]] = [
+        [("used" if bound <= 5 else "bad", count, f"{name}: {count}")]
+        for name, bound, count in zip(names, bounds, series.cold, strict=True)
+    ]
+    return _columns("Cold starts by length", columns, list(enumerate(names)))
+
+
+def _when(bucket: Bucket, zone: tzinfo) -> str:
+    return figures.moment(bucket.span.begin, zone)
+
+
+def _dates(series: Series, zone: tzinfo) -> list[tuple[int, str]]:
+    """At most seven labels."""
+    form = "%H:%M" if series.step == "hour" else "%d %b"
+    count = len(series.buckets)
+    every = max(1, -(-count // 7))
+    return [
+        (i, datetime.fromtimestamp(series.buckets[i].span.begin, zone).strftime(form))
+        for i in range(0, count, every)
+    ]
+
+
+def _columns(
+    name: str, columns: Sequence[Sequence[Part]], labels: Sequence[tuple[int, str]], unit: str = ""
+) -> Element:
+    top, step = _scale(
+        max((sum(part[1] for part in column) for column in columns), default=0), whole=not unit
+    )
+    room = _HEIGHT - _BOTTOM - _TOP
+    pitch = (_WIDTH - _LEFT) / max(1, len(columns))
+    lines = [
+        _grid_line(_HEIGHT - _BOTTOM - room * i * step / top, i * step, unit)
+        for i in range(round(top / step) + 1)
+    ]
+    bars = []
+    for place, column in enumerate(columns):
+        y = _HEIGHT - _BOTTOM
+        for class_, value, hint in column:
+            height = room * max(0.0, value) / top
+            y -= height
+            x = _LEFT + place * pitch + pitch * 0.1
+            if height:
+                hinted = tag("title", hint)
+                bars.append(tag("rect", hinted, x=x, y=y, width=pitch * 0.8, height=height, class_=class_))
+    under = [
+        tag("text", text, x=_LEFT + (place + 0.5) * pitch, y=_HEIGHT - 8, class_="middle")
+        for place, text in labels
+    ]
+    return _svg(name, _HEIGHT, lines, bars, under)
+
+
+def _grid_line(y: float, value: float, unit: str) -> list[Element]:
+    return [
+        tag("line", x1=_LEFT, x2=_WIDTH, y1=y, y2=y, class_="grid-line"),
+        tag("text", f"{value:g}{f' {unit}' if unit and value else ''}", x=_LEFT - 6, y=y + 4, class_="end"),
+    ]
+
+
+def _scale(most: float, *, whole: bool) -> tuple[float, float]:
+    """The top of an axis and the step of its lines: 1, 2 or 5 times a power of ten."""
+    if most <= 0:
+        return 1.0, 1.0
+    rough = most / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))
+    step = max(1.0, step) if whole else step
+    return math.ceil(most / step - 1e-9) * step, step
+
+
+def availability(projects: Sequence[Project]) -> Element | None:
+    """The projects that were out of service, worst first; None where there are none."""
+    known = [(p.availability, p) for p in projects if p.availability is not None and p.availability < 1]
+    if not known:
+        return None
+    worst = sorted(known, key=lambda item: (item[0], item[1].name))[:ROWS]
+    low = next(bound for bound in (0.99, 0.95, 0.9, 0.5, -1.0) if worst[0][0] > bound)
+    low = max(0.0, low)
+    room = _WIDTH - _NAME - 90
+    rows = []
+    for place, (share, project) in enumerate(worst):
+        y = 20 + place * _ROW
+        length = room * (share - low) / (1 - low)
+        text = figures.percent(share, 3)
+        rows += [
+            _row_name(project.name, y),
+            tag("rect", x=_NAME, y=y + 3, width=room, height=_ROW - 6, class_="rest"),
+            tag(
+                "rect", tag("title", f"{project.name}: {text}"), x=_NAME, y=y + 3, width=length, height=_ROW - 6,
+                class_="ok" if share > 0.999 else "bad",
+            ),
+            tag("text", text, x=_NAME + room + 8, y=y + 13),
+        ]  # fmt: skip
+    at = _NAME + room * (0.999 - low) / (1 - low)
+    height = 24 + len(worst) * _ROW
+    target = tag("line", tag("title", "target: 99.9 %"), x1=at, x2=at, y1=18, y2=height - 4, class_="target")
+    scale = [
+        tag("text", figures.percent(low), x=_NAME, y=12),
+        tag("text", "99.9 %", x=at, y=12, class_="end"),
+    ]
+    return _svg("Availability by project, worst first", height, scale, rows, target)
+
+
+def activity(series: Series, projects: Sequence[Project], zone: tzinfo) -> Element:
+    """When projects ran, those that ran longest first: the darker, the larger the share of the time."""
+    ranked = sorted((p for p in projects if p.used), key=lambda p: (-p.up_seconds, p.name))[:ROWS]
+    pitch = (_WIDTH - _NAME) / max(1, len(series.buckets))
+    cells: list[Element] = []
+    for place, project in enumerate(ranked):
+        cells.append(_row_name(project.name, place * _ROW))
+        for i, share in enumerate(series.activity.get(project.name, ())):
+            when = _when(series.buckets[i], zone)
+            hint = tag("title", f"{project.name}, {when}: {figures.percent(share)} of the time")
+            place_x, width = _NAME + i * pitch + 0.5, max(0.5, pitch - 1)
+            look = (
+                {"class_": "heat", "fill_opacity": 0.2 + 0.8 * math.sqrt(share)}
+                if share
+                else {"class_": "rest"}
+            )
+            cells.append(
+                tag("rect", hint, x=place_x, y=place * _ROW + 2, width=width, height=_ROW - 4, **look)
+            )
+    y = len(ranked) * _ROW + 14
+    labels = [
+        tag("text", text, x=_NAME + (place + 0.5) * pitch, y=y, class_="middle" if place else None)
+        for place, text in _dates(series, zone)
+    ]
+    return _svg("Activity by project", y + 8, cells, labels)
+
+
+def ports(ranges: Sequence[RangeUse]) -> Element:
+    """How full each range is."""
+    rows = []
+    room = _WIDTH - _NAME - 90
+    for place, use in enumerate(ranges):
+        y, x = place * (_ROW + 4), _NAME
+        rows.append(_row_name(f"{use.first}-{use.last}{_KINDS[use.kind]}", y))
+        for class_, count, word in (
+            ("used", use.used, "used by projects"), ("other", use.others, "held by others"),
+            ("barred", use.barred, "barred"), ("rest", use.free, "free"),
+        ):  # fmt: skip
+            width = room * count / use.total
+            if width:
+                hint = tag("title", f"{use.first}-{use.last}: {count} {word}")
+                rows.append(tag("rect", hint, x=x, y=y + 2, width=width, height=_ROW - 3, class_=class_))
+            x += width
+        rows.append(tag("text", f"{figures.percent(use.utilisation)}", x=_NAME + room + 8, y=y + 13))
+    return _svg("Ports by range", max(_ROW, len(ranges) * (_ROW + 4)), rows)
+
+
+def _row_name(name: str, y: float) -> Element:
+    short = name if len(name) <= _LETTERS else f"{name[: _LETTERS - 7]}…{name[-6:]}"
+    return tag("text", tag("title", name), short, x=_NAME - 8, y=y + 13, class_="end name")
+
+
+def _svg(name: str, height: float, *children: Child) -> Element:
+    return tag("svg", children, viewBox=f"0 0 {_WIDTH:g} {height:g}", role="img", aria_label=name)

@@ -1,0 +1,191 @@
+"""The figures of the whole fleet beside their targets; pure. What nothing recorded tells is None, never 0 or 100 %."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from projctl.report.spans import percentile, total
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from projctl.report.history import Run
+    from projctl.report.servers import Server
+
+Unit = Literal["share", "seconds", "gib_hours", "count"]
+GIB_HOUR = float(1 << 30) * 3600
+#: Ends of a run that somebody ordered, so that a start right after it makes both a restart.
+_ORDERED = frozenset({"manual", "restart", "apply", "override", "stop_timeout"})
+#: Seconds from the end of a run to the next start that still make a restart.
+_AT_ONCE = 5.0
+#: What only the agent tells of: one such event shows that it was at work.
+_OF_AGENT = frozenset({"frozen", "thawed", "rearmed", "warm", "hold", "release", "leak"})
+_CLOSINGS = frozenset({"down", "rearmed"})
+
+
+@dataclass(frozen=True)
+class Kpi:
+    """One figure. `met` is None where there is no target or no figure; `note` says what it stands on."""
+
+    key: str
+    title: str
+    unit: Unit
+    value: float | None
+    note: str
+    target: str = ""
+    met: bool | None = None
+    parts: Mapping[str, float | None] = field(default_factory=dict)
+
+
+def compute(servers: Sequence[Server], installed: int) -> list[Kpi]:
+    """All of them; `installed` is the number of projects that have units now."""
+    return [
+        *_memory(servers), _active(servers, installed), _cold(servers), _requests(), _availability(servers),
+        _failed(servers), _cleanup(servers), _leaks(servers), _restarts(servers),
+    ]  # fmt: skip
+
+
+def _judged(value: float | None, met: Callable[[float], bool]) -> bool | None:
+    return None if value is None else met(value)
+
+
+def _memory(servers: Sequence[Server]) -> list[Kpi]:
+    known = [server for server in servers if server.always_on]
+    always, used = (math.fsum(getattr(s, name) for s in known) / GIB_HOUR for name in ("always_on", "used"))
+    saved = always - used if known else None
+    share = saved / always if saved is not None else None
+    note = f"against always-on; {len(known)} of {_number(len(servers), 'server')} with a memory figure"
+    parts = {"always_on_gib_hours": always if known else None, "used_gib_hours": used if known else None}
+    return [
+        Kpi("memory_saved", "Memory saved", "gib_hours", saved, note, parts=parts),
+        Kpi(
+            "memory_saved_share", "Share of memory saved", "share", share, note,
+            "at least 70 %", _judged(share, lambda value: value >= 0.7),
+        ),
+    ]  # fmt: skip
+
+
+def _active(servers: Sequence[Server], installed: int) -> Kpi:
+    active = {server.project for server in servers if server.runs and server.settings is not None}
+    note = f"{len(active)} of {_number(installed, 'installed project')} ran"
+    share = len(active) / installed if installed else None
+    parts = {"active": float(len(active)), "total": float(installed)}
+    return Kpi("active_projects", "Active projects", "share", share, note, parts=parts)
+
+
+def _cold(servers: Sequence[Server]) -> Kpi:
+    seconds = [value for server in servers for value in server.cold]
+    p95 = percentile(seconds, 0.95)
+    parts = {"p50": percentile(seconds, 0.5), "p95": p95, "max": max(seconds, default=None)}
+    note = f"{_number(len(seconds), 'start')}, from its beginning until the server was ready"
+    met = _judged(p95, lambda value: value < 5)
+    return Kpi("cold_start", "Cold start, p95", "seconds", p95, note, "below 5 s", met, parts)
+
+
+def _requests() -> Kpi:
+    note = "no event records how long requests take"
+    return Kpi("request_p95", "Request, p95", "seconds", None, note, "below 100 ms")
+
+
+def _availability(servers: Sequence[Server]) -> Kpi:
+    seen = [server for server in servers if server.runs and server.lived]
+    lived = math.fsum(total(server.lived) for server in seen)
+    out = math.fsum(total(server.outages) for server in seen)
+    value = 1 - out / lived if lived else None
+    note = f"{_number(len(seen), 'server')} that ran; asleep counts as available, taken down not at all"
+    met = _judged(value, lambda share: share > 0.999)
+    parts = {"unavailable_seconds": out if lived else None}
+    return Kpi("availability", "Availability", "share", value, note, "above 99.9 %", met, parts)
+
+
+def _failed(servers: Sequence[Server]) -> Kpi:
+    settled = [run for server in servers for run in server.starts if run.ready or run.ended]
+    failed = sum(run.failed_to_start for run in settled)
+    value = failed / len(settled) if settled else None
+    note = f"{failed} of {_number(len(settled), 'start')} ended before the server was ready"
+    met = _judged(value, lambda share: share < 0.01)
+    parts = {"failed": float(failed), "starts": float(len(settled))}
+    return Kpi("failed_starts", "Failed starts", "share", value, note, "below 1 %", met, parts)
+
+
+def lateness(server: Server, run: Run) -> float | None:
+    """Seconds from the moment an idle server was due to be stopped; None where that cannot be told."""
+    settings, idle = server.settings, run.figures.get("idle_seconds")
+    if not run.idle_stop or idle is None or settings is None or settings.idle_stop is None:
+        return None
+    late = idle - settings.idle_stop
+    uptime = run.figures.get("uptime_seconds")
+    return late if uptime is None else min(late, uptime - (settings.min_uptime or 0))
+
+
+def in_time(server: Server, run: Run) -> bool | None:
+    """Whether an idle server was stopped within a tenth of its idle time, at least 5 s, after it was due."""
+    late = lateness(server, run)
+    if late is None or server.settings is None:
+        return None
+    return late <= max(5.0, (server.settings.idle_stop or 0) / 10)
+
+
+def _cleanup(servers: Sequence[Server]) -> Kpi:
+    judged = [in_time(server, run) for server in servers for run in server.runs]
+    known = [verdict for verdict in judged if verdict is not None]
+    value = sum(known) / len(known) if known else None
+    note = f"{sum(known)} of {_number(len(known), 'idle stop')} at most a tenth of the idle time late"
+    met = _judged(value, lambda share: share > 0.95)
+    parts = {"in_time": float(sum(known)), "stopped": float(len(known))}
+    return Kpi("cleanup", "Idle, stopped in time", "share", value, note, "above 95 %", met, parts)
+
+
+def _leaks(servers: Sequence[Server]) -> Kpi:
+    watched = any(_was_watched(server) for server in servers)
+    value = float(sum(server.history.count("leak") for server in servers)) if watched else None
+    note = "leaks that the agent found" if watched else "nothing shows that an agent was at work"
+    return Kpi("leaks", "Leaks", "count", value, note, "none", _judged(value, lambda count: count == 0))
+
+
+def _was_watched(server: Server) -> bool:
+    """Whether the agent told of the server: no word of a leak means little where it did not run."""
+    told = any(run.idle_stop or "memory_bytes" in run.figures for run in server.runs)
+    return told or any(kind in _OF_AGENT for _, kind in server.history.marks)
+
+
+def restarts(server: Server) -> list[bool]:
+    """Of each restart that somebody ordered and that is over: whether nothing recorded speaks against it.
+
+    That is: the old run ended by itself when asked, the socket never closed, and the new run became ready.
+    """
+    found = []
+    for old, new in server.successions:
+        if _is_restart(old, new) and (new.ready or new.ended):
+            closed = any(
+                kind in _CLOSINGS
+                and (old.stopping or old.ended or 0) <= time <= (new.ready or new.ended or 0)
+                for time, kind in server.history.marks
+            )
+            found.append(old.reason != "stop_timeout" and new.ready is not None and not closed)
+    return found
+
+
+def _is_restart(old: Run, new: Run) -> bool:
+    if old.reason not in _ORDERED or old.ended is None or new.began is None:
+        return False
+    return new.began - old.ended <= _AT_ONCE
+
+
+def _restarts(servers: Sequence[Server]) -> Kpi:
+    verdicts = [verdict for server in servers for verdict in restarts(server)]
+    value = sum(verdicts) / len(verdicts) if verdicts else None
+    note = (
+        f"{sum(verdicts)} of {_number(len(verdicts), 'restart')}: socket open throughout, clean stop, next start "
+        "good; requests themselves are not recorded"
+        if verdicts
+        else "nobody ordered a restart"
+    )
+    parts = {"smooth": float(sum(verdicts)), "restarts": float(len(verdicts))}
+    return Kpi("restarts", "Restarts without a gap", "share", value, note, parts=parts)
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
