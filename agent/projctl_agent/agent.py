@@ -13,7 +13,7 @@ from projctl_agent.bus import BusError
 from projctl_agent.fleet import Fleet
 from projctl_agent.journal import Journal, Scope
 from projctl_agent.lifecycle import Ledger
-from projctl_agent.notify import listening_sockets, notify, watchdog_interval
+from projctl_agent.notify import give_signs_of_life, listening_sockets, notify
 from projctl_agent.scrape import Scrape
 from projctl_agent.turns import Kept, Turns
 
@@ -77,7 +77,7 @@ class Agent:
         bus = await self._fleet.connect(user=self._user)
         servers = await self._serve()
         notify("READY=1\nSTATUS=watching")
-        chores = [asyncio.create_task(work) for work in (_give_signs_of_life(), self._keep())]
+        chores = [asyncio.create_task(work) for work in (give_signs_of_life(), self._keep())]
         try:
             while not stopping.is_set():
                 await _first(bus.lost(), stopping.wait())
@@ -253,13 +253,6 @@ class Agent:
 
 def _uses(known: dict[str, Track]) -> dict[str, tuple[float, str]]:
     return {invocation: (track.last_use, track.last_reason) for invocation, track in known.items()}
-
-
-async def _give_signs_of_life() -> None:
-    interval = watchdog_interval()
-    while interval:
-        notify("WATCHDOG=1")
-        await asyncio.sleep(interval)
 
 
 async def _first(*waits: Any) -> None:  # noqa: ANN401

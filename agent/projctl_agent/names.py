@@ -27,6 +27,12 @@ def instance_of_service(unit: str) -> tuple[str, bool] | None:
     return match[1] + (match[3] or ""), match[2] is not None
 
 
+def backend_of(service: str) -> str:
+    """The unit of the server behind this one, should it be a proxy."""
+    name, at, number = service.removesuffix(".service").partition("@")
+    return f"{name}.backend{at}{number}.service"
+
+
 def instance_of_socket(unit: str) -> str | None:
     """The instance that a socket belongs to; None for other units."""
     match = _SOCKET.fullmatch(unit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -24,6 +25,14 @@ def watchdog_interval() -> float | None:
     microseconds = os.environ.get("WATCHDOG_USEC", "")
     pid = os.environ.get("WATCHDOG_PID", str(os.getpid()))
     return int(microseconds) / 2e6 if microseconds.isdecimal() and pid == str(os.getpid()) else None
+
+
+async def give_signs_of_life() -> None:
+    """Tell the manager for ever that all is well, as often as it wants to hear it."""
+    interval = watchdog_interval()
+    while interval:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(interval)
 
 
 def listening_sockets() -> dict[str, socket.socket]:

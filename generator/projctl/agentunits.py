@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -12,8 +13,6 @@ from projctl import __version__, unitfile
 from projctl.diagnostics import ProjctlError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from projctl.scope import Scope
 
 SERVICE = "projctl-agent.service"
@@ -21,7 +20,7 @@ SERVICE = "projctl-agent.service"
 HELPER = "projctl-agent-helper.service"
 _SOCKETS = ("projctl-agent.socket", "projctl-agent-metrics.socket")
 _HELPER_SOCKET = "projctl-agent-helper.socket"
-_PACKAGED = "/usr/bin/projctl-agent"
+_PACKAGED, _PACKAGED_HELPER = "/usr/bin/projctl-agent", "/usr/bin/projctl-agent-helper"
 _LIBRARIES = ("projctl_agent", "dbus_fast", "prometheus_client", "psutil", "systemd")
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - what the agent's sandbox hides
 
@@ -62,11 +61,9 @@ def files(scope: Scope, units: Path, program: Path | None = None) -> dict[Path, 
         found[scope.units / HELPER] = _marked((units / HELPER).read_text())
         found |= {path: _marked((units / name).read_text(), path) for name, path in _elsewhere().items()}
     if program is not None and str(program) != _PACKAGED:
-        commands = {SERVICE: [str(program), *(["--user"] if scope.user else [])]}
-        if not scope.user:
-            commands[HELPER] = [sys.executable, "-m", "projctl_agent.helper"]
-        for unit, command in commands.items():
-            found[scope.units / f"{unit}.d/10-program.conf"] = _marked(_drop_in(command, user=scope.user))
+        for unit in services(scope):
+            text = _drop_in(found[scope.units / unit], program, user=scope.user)
+            found[scope.units / f"{unit}.d/10-program.conf"] = _marked(text)
     return found
 
 
@@ -84,9 +81,13 @@ def _marked(text: str, path: Path | None = None) -> str:
     return f"{comment}\n{text}"
 
 
-def _drop_in(command: Sequence[str], *, user: bool) -> str:
-    """Another program, and its Python environment made visible where the sandbox hides it."""
-    lines = ["[Service]", "ExecStart=", f"ExecStart={unitfile.exec_line((word,) for word in command)}"]
+def _drop_in(unit: str, program: Path, *, user: bool) -> str:
+    """Other programs than a unit names, and their Python environment made visible where the sandbox hides it."""
+    commands = {_PACKAGED: [str(program)], _PACKAGED_HELPER: [sys.executable, "-m", "projctl_agent.helper"]}
+    lines = ["[Service]"]
+    for key, path, rest in re.findall(r"^(Exec[A-Za-z]+)=(\S+)(.*)$", unit, re.MULTILINE):
+        words = [*commands[path], *rest.split()]
+        lines += [f"{key}=", f"{key}={unitfile.exec_line((word,) for word in words)}"]
     needed = [] if user else [root for root in _environment() if _is_hidden(root)]
     if any(not root.startswith(("/tmp", "/var/tmp")) for root in needed):  # noqa: S108
         # From systemd 253 on the empty /root alone would be closed to the agent's user.

@@ -9,19 +9,24 @@ import signal
 import sys
 
 from projctl_agent import __version__
+from projctl_agent.helper import processes
 
 _NAME = "projctl-agent-helper"
 
 
 def main() -> None:
-    """Serve the socket that systemd passed; exit status 1 when it cannot begin, 2 for usage."""
+    """Serve the socket that systemd passed, or thaw; exit status 1 when it cannot begin, 2 for usage."""
     parser = argparse.ArgumentParser(
         prog=_NAME, description="Does for projctl-agent what takes privileges. Started by systemd."
     )
     parser.add_argument("--version", action="version", version=f"{_NAME} {__version__}")
-    parser.parse_args()
+    parser.add_argument(
+        "--thaw", action="store_true", help="continue all frozen projects, and do nothing else"
+    )
+    options = parser.parse_args()
     logging.basicConfig(format=f"{_NAME}: %(message)s", level=logging.WARNING)
-    sys.exit(_run())
+    processes.sweep()
+    sys.exit(0 if options.thaw else _run())
 
 
 def _run() -> int:

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from projctl_agent.bus import UNIT
+from projctl_agent import cgroup
+from projctl_agent.bus import SERVICE, SLICE, UNIT
 from projctl_agent.helper.requests import RefusedError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from projctl_agent.bus import Bus
 
 #: How the first line of every file that projctl renders begins.
 MARKER = b"# Rendered by projctl "
+_TOP = "projctl.slice"
+_NO_WATCHDOG = (0, 2**64 - 1)
+
+
+class Server(NamedTuple):
+    """A service that runs, and where its control group is."""
+
+    unit: str
+    place: Path
 
 
 async def check(bus: Bus, unit: str) -> None:
@@ -33,3 +46,40 @@ def _is_marked(path: str) -> bool:
         found = os.fstat(descriptor)
         trusted = stat.S_ISREG(found.st_mode) and found.st_uid in {0, os.geteuid()}
         return trusted and file.read(len(MARKER)) == MARKER
+
+
+async def servers(bus: Bus, service: str, backend: str) -> list[Server]:
+    """A service of projctl's, and the backend behind it where there is one. Raises RefusedError or BusError."""
+    front = await _server(bus, service)
+    (state,) = await bus.properties((backend, UNIT, "ActiveState"))
+    return [front] if state in {None, "inactive"} else [front, await _server(bus, backend)]
+
+
+async def _server(bus: Bus, unit: str) -> Server:
+    await check(bus, unit)
+    state, watchdog, group, top = await bus.properties(
+        (unit, UNIT, "ActiveState"),
+        (unit, SERVICE, "WatchdogUSec"),
+        (unit, SERVICE, "ControlGroup"),
+        (_TOP, SLICE, "ControlGroup"),
+    )
+    if state != "active":
+        raise RefusedError(f"{unit} does not run")
+    if watchdog not in _NO_WATCHDOG:
+        raise RefusedError(f"{unit} has WatchdogSec=, and systemd would end it for its silence")
+    return Server(unit, place(unit, group or "", top or ""))
+
+
+def place(unit: str, group: str, top: str) -> Path:
+    """Where the control group of a unit is. Raises RefusedError unless it lies below projctl.slice, `top`."""
+    below = group.removeprefix(f"{top}/")
+    directory = cgroup.directory(group)
+    nested = re.fullmatch(rf"(?:projctl-[a-z0-9-]+\.slice/)*{re.escape(unit)}", below, re.ASCII)
+    if (
+        not top.endswith(f"/{_TOP}")
+        or below == group
+        or not nested
+        or os.path.realpath(directory) != str(directory)
+    ):
+        raise RefusedError(f"the control group of {unit} does not lie below {_TOP}")
+    return directory

@@ -17,6 +17,12 @@ class Verb(StrEnum):
 
     START = "start"
     RESET = "reset"
+    FREEZE = "freeze"
+    RECLAIM = "reclaim"
+    THAW = "thaw"
+
+
+_OF_SERVICES = frozenset({Verb.FREEZE, Verb.RECLAIM, Verb.THAW})
 
 
 class Request(NamedTuple):
@@ -43,6 +49,8 @@ def parse(line: bytes) -> Request:
         raise RefusedError(f"unknown verb, must be one of: {', '.join(Verb)}")
     if not isinstance(unit, str) or not (instance_of_service(unit) or instance_of_socket(unit)):
         raise RefusedError("must name a service or socket of a project")
+    if verb in _OF_SERVICES and (instance_of_service(unit) or ("", True))[1]:
+        raise RefusedError(f"cannot {verb} that, must name a project's first service")
     return Request(Verb(verb), unit)
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from projctl_agent.admission import peer_uid
 from projctl_agent.bus import Bus, BusError, Listener
 from projctl_agent.helper import ours, requests
+from projctl_agent.helper.freezer import Freezer
 from projctl_agent.helper.requests import RefusedError, Request, Verb
-from projctl_agent.notify import listening_sockets, notify
+from projctl_agent.notify import give_signs_of_life, listening_sockets, notify
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
 #: Seconds without a connection after which the helper ends; its socket starts it again.
 _LINGER = 30.0
@@ -25,29 +27,44 @@ async def run(stopping: asyncio.Event) -> None:
     listener = listening_sockets().get("helper")
     if listener is None:
         raise OSError("cannot work alone: systemd starts it through projctl-agent-helper.socket")
-    bus = await Bus.connect(Listener(lambda _unit, _changed: None, lambda: None), user=False)
-    desk = _Desk(bus, listener, stopping)
+    desk = _Desk(listener, stopping)
+    bus = await desk.connect()
     server = await asyncio.start_unix_server(desk.serve, sock=listener, limit=requests.LONGEST)
     notify("READY=1")
-    ends = [asyncio.ensure_future(wait) for wait in (bus.lost(), stopping.wait())]
     desk.linger()
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    notify("STOPPING=1")
-    server.close()
-    bus.close()
-    for end in ends:
-        end.cancel()
+    waits = [asyncio.ensure_future(wait) for wait in (bus.lost(), stopping.wait(), give_signs_of_life())]
+    try:
+        await asyncio.wait(waits[:2], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        notify("STOPPING=1")
+        server.close()
+        desk.close()
+        for wait in waits:
+            wait.cancel()
 
 
 class _Desk:
     """Who may ask, and the clock that runs while nobody does."""
 
-    def __init__(self, bus: Bus, listener: socket.socket, stopping: asyncio.Event) -> None:
-        self._bus = bus
+    def __init__(self, listener: socket.socket, stopping: asyncio.Event) -> None:
         self._trusted = {0, Path(listener.getsockname()).stat().st_uid}
         self._stopping = stopping
         self._open = 0
         self._end: asyncio.TimerHandle | None = None
+
+    async def connect(self) -> Bus:
+        """Connect to systemd. Raises BusError."""
+        self._bus = await Bus.connect(Listener(self._unit_changed, lambda: None), user=False)
+        self._freezer = Freezer(self._bus)
+        return self._bus
+
+    def _unit_changed(self, unit: str, changed: dict[str, Any]) -> None:
+        self._freezer.unit_changed(unit, changed)
+
+    def close(self) -> None:
+        """Thaw everything and leave."""
+        self._freezer.close()
+        self._bus.close()
 
     def linger(self) -> None:
         """End after a while unless somebody asks."""
@@ -70,24 +87,38 @@ class _Desk:
         if peer_uid(writer.get_extra_info("socket")) not in self._trusted:
             writer.write(_answer(error="only root and the agent may ask"))
             return
-        while line := await reader.readline():
-            writer.write(await self._reply(line))
-            await writer.drain()
 
-    async def _reply(self, line: bytes) -> bytes:
+        def tell(service: str, reason: str) -> None:
+            writer.write(_answer(thawed=service, reason=reason))
+
+        try:
+            while line := await reader.readline():
+                writer.write(await self._reply(line, tell))
+                await writer.drain()
+        finally:
+            self._freezer.release(tell)
+
+    async def _reply(self, line: bytes, tell: Callable[[str, str], None]) -> bytes:
         try:
             request = requests.parse(line)
             await ours.check(self._bus, request.unit)
-            await self._do(request)
+            await self._do(request, tell)
         except (RefusedError, BusError) as error:
             return _answer(error=str(error))
         return _answer(done=request.unit)
 
-    async def _do(self, request: Request) -> None:
-        if request.verb is Verb.START:
-            await self._bus.start_unit(request.unit)
-        elif request.verb is Verb.RESET:
-            await self._bus.reset_failed(request.unit)
+    async def _do(self, request: Request, tell: Callable[[str, str], None]) -> None:
+        match request.verb:
+            case Verb.START:
+                await self._bus.start_unit(request.unit)
+            case Verb.RESET:
+                await self._bus.reset_failed(request.unit)
+            case Verb.FREEZE:
+                await self._freezer.freeze(request.unit, tell)
+            case Verb.RECLAIM:
+                await self._freezer.reclaim(request.unit)
+            case Verb.THAW:
+                self._freezer.thaw(request.unit)
 
 
 def _answer(**fields: object) -> bytes:

@@ -1,0 +1,118 @@
+"""Duplicates of what stopped processes read from, in one epoll: it tells when one of them asks for its server."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import select
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from projctl_agent.helper.requests import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from projctl_agent.helper.processes import Process
+
+#: The most sockets and pipes that are watched for one project.
+MOST = 4096
+_PIDFD_GETFD = 438
+_DEAD = select.POLLHUP | select.POLLERR | select.POLLNVAL
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Duplicates:
+    """Watches every socket and pipe that stopped processes have open; a server stays deaf to none of them.
+
+    Raises RefusedError where the kernel hands none out, or there are too many.
+    """
+
+    def __init__(self, processes: Iterable[Process]) -> None:
+        self.epoll = select.epoll()
+        self._descriptors: list[int] = []
+        try:
+            for descriptor in _channels(processes):
+                self._descriptors.append(descriptor)
+                if len(self._descriptors) > MOST:
+                    raise RefusedError(f"it has more than {MOST} sockets and pipes open")
+                self._watch(descriptor)
+        except BaseException:
+            self.close()
+            raise
+
+    def _watch(self, descriptor: int) -> None:
+        """New bytes, connections and ends; room to send only where there is none now and the server waits for it."""
+        probe = select.poll()
+        probe.register(descriptor, select.POLLIN | select.POLLOUT | select.POLLRDHUP)
+        now = dict(probe.poll(0)).get(descriptor, 0)
+        if now & _DEAD or (now & select.POLLRDHUP and _is_at_end(descriptor)):
+            return  # it says so for ever, and nothing more comes
+        room = 0 if now & select.POLLOUT else select.EPOLLOUT
+        self.epoll.register(descriptor, select.EPOLLIN | select.EPOLLRDHUP | room)
+
+    def call(self) -> str | None:
+        """What calls for the server now: a `connection`, or `bytes` on one; None for nothing."""
+        kinds = {_kind(descriptor) for descriptor, _ in self.epoll.poll(0)}
+        return "connection" if "connection" in kinds else "bytes" if kinds else None
+
+    def close(self) -> None:
+        """Close them all: a socket closes only when its last duplicate does."""
+        self.epoll.close()
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors.clear()
+
+
+def _is_at_end(descriptor: int) -> bool:
+    """Whether all was read that ever came: the log's stream is such, and what a client has half closed."""
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as found:
+            return not found.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except OSError:
+        return False
+
+
+def _kind(descriptor: int) -> str:
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as found:
+            listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError:  # a pipe
+        return "bytes"
+    return "connection" if listens else "bytes"
+
+
+def _channels(processes: Iterable[Process]) -> Iterator[int]:
+    """A duplicate of each socket and pipe that any of the processes has open, one for those they share."""
+    known: set[str] = set()
+    for process in processes:
+        for number in _numbers(process.pid):
+            try:
+                target = str(Path(f"/proc/{process.pid}/fd/{number}").readlink())
+            except FileNotFoundError:
+                continue
+            if target.startswith(("socket:", "pipe:")) and target not in known:
+                known.add(target)
+                yield _duplicate(process.descriptor, number)
+
+
+def _numbers(pid: int) -> list[int]:
+    try:
+        return [int(name) for name in os.listdir(f"/proc/{pid}/fd")]  # noqa: PTH208 - names alone
+    except FileNotFoundError:
+        return []
+    except PermissionError:
+        raise RefusedError("the kernel does not show its descriptors to projctl-agent") from None
+
+
+def _duplicate(process: int, number: int) -> int:
+    """pidfd_getfd(2): our own descriptor for what another process has open under that number."""
+    found: int = _libc.syscall(_PIDFD_GETFD, process, number, 0)
+    if found >= 0:
+        return found
+    code = ctypes.get_errno()
+    if code == errno.EPERM:
+        raise RefusedError("the kernel hands out no duplicates of its sockets (kernel.yama.ptrace_scope?)")
+    raise RefusedError(f"no duplicate of its sockets: {os.strerror(code).lower()}")
