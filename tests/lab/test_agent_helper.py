@@ -64,7 +64,7 @@ def test_it_starts_and_resets_for_root_and_the_agent(stage: Stage) -> None:
     wait_for(lambda: stage.systemctl("is-active", "projctl-bad.socket") == "active", "the socket open")
 
 
-@pytest.mark.parametrize("verb", ["start", "reset"])
+@pytest.mark.parametrize("verb", ["start", "reset", "freeze", "thaw"])
 @pytest.mark.parametrize("unit", NOT_OURS)
 def test_it_refuses_all_other_units(stage: Stage, verb: str, unit: str) -> None:
     (answer,) = ask(stage, {verb: unit})
@@ -78,7 +78,10 @@ def test_it_refuses_all_other_units(stage: Stage, verb: str, unit: str) -> None:
         ("nonsense\n", "must be one line of JSON"),
         ("[" * 3000 + "\n", "must be one line of JSON"),
         ('{"start": 1}\n', "must name a service or socket of a project"),
-        ('{"stop": "projctl-shop.service"}\n', "unknown verb, must be one of: start, reset"),
+        (
+            '{"stop": "projctl-shop.service"}\n',
+            "unknown verb, must be one of: start, reset, freeze, reclaim, thaw",
+        ),
         ('{"start": "projctl-shop.service", "reset": "x"}\n', "must be an object with one verb and its unit"),
     ],
 )
@@ -118,4 +121,4 @@ def test_it_has_only_the_rights_it_needs(stage: Stage) -> None:
     pid = properties(stage.lab, HELPER, "MainPID")["MainPID"]
     status = stage.lab.run(["cat", f"/proc/{pid}/status"]).stdout
     (bounding,) = (line.split()[1] for line in status.splitlines() if line.startswith("CapBnd:"))
-    assert int(bounding, 16) == 1 << 2 | 1 << 19  # CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE
+    assert int(bounding, 16) == 1 << 2 | 1 << 5 | 1 << 19  # CAP_DAC_READ_SEARCH, CAP_KILL, CAP_SYS_PTRACE
