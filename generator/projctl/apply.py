@@ -221,6 +221,18 @@ def _sweep(scope: Scope) -> None:
                 path.unlink(missing_ok=True)
 
 
+def keep_rendered(scope: Scope, files: Mapping[str, str]) -> None:
+    """Keep these files, and no others, for the systemd generator; what that rendered itself is superseded."""
+    with _clear(f"cannot keep rendered units in {scope.rendered}"):
+        scope.rendered.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for name, text in files.items():
+            if _read(scope.rendered / name) != text:
+                write(scope.rendered / name, text)
+        for directory, kept in ((scope.rendered, files.keys()), (scope.generated, set())):
+            for path in [path for path in directory.glob("*") if path.name not in kept]:
+                path.unlink(missing_ok=True)
+
+
 def run(plan: Plan, scope: Scope, registry: str, *, tell: Callable[[str], None] = lambda _: None) -> None:
     """Carry the plan out; on any failure put everything back as it was and say so."""
     before = _Journal(scope)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,12 @@ from projctl.diagnostics import Problem, ProjctlError, ordered, raise_errors
 from projctl.names import project_of
 from projctl.owners import Owners, place_of
 from projctl.server import Target
+from projctl.unitgenerator import configuration, store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from projctl.model import Fleet
+    from projctl.model import Fleet, Project
     from projctl.scope import Scope
 
 #: Rendered for when nothing tells: the oldest version that is supported; newer ones understand all of it.
@@ -58,18 +60,19 @@ def wanted(files: Sequence[Path], scope: Scope, *, systemd_version: int | None =
     kept = owners.kept(there, fleet)
     addresses, recorded, more = claims.assign(fleet, scope, there, kept)
     raise_errors([*problems, *more])
-    target = _target(scope, systemd_version)
-    units = render.units(fleet, addresses, facts, target, _origins(fleet))
+    rendered_for = target(scope, systemd_version)
+    units = render.units(fleet, addresses, facts, rendered_for, origins(fleet))
     return Build(fleet, units, registry.dumps(recorded), tuple(ordered([*problems, *more])), there, kept)
 
 
-def _origins(fleet: Fleet) -> dict[str, str]:
+def origins(fleet: Fleet) -> dict[str, str]:
     """FILE:LINE of each project."""
     marks = ((name, fleet.mark(name)) for name in fleet.projects)
     return {name: f"{place_of(mark.file)}:{mark.line}" for name, mark in marks if mark}
 
 
-def _target(scope: Scope, asked: int | None) -> Target:
+def target(scope: Scope, asked: int | None = None) -> Target:
+    """What units are rendered for: the systemd that runs here unless another is asked for."""
     package = Path(render.__file__).parent
     beside, checkout = package.parent, package.parents[1] / "runtime"
     ready = (
@@ -91,6 +94,39 @@ def afterwards(found: Build) -> dict[str, str]:
     kept = {unit: text for unit, text in files.items() if project_of(unit) in found.kept}
     shared = {unit: text for unit, text in files.items() if kept and project_of(unit) is None}
     return {**shared, **kept, **found.units}
+
+
+def manifest_digests(files: Sequence[Path], scope: Scope) -> dict[str, str]:
+    """The digests of the manifests that the systemd generator reads, too; nothing where it is not enabled."""
+    if files or scope.user:
+        return {}
+    try:
+        enabled = configuration.is_enabled(str(scope.generator_configuration))
+    except ValueError as error:
+        raise ProjctlError(str(error)) from None
+    return store.digests(store.manifests_in(str(scope.manifests))) if enabled else {}
+
+
+def digest(project: Project) -> str:
+    """The digest of what a project's manifest says, defaults included; places are no part of it."""
+    return hashlib.sha256(project.model_dump_json().encode()).hexdigest()
+
+
+def for_generator(found: Build, manifests: Mapping[str, str]) -> dict[str, str]:
+    """What the systemd generator needs to know of this build; `manifests` are the digests of the files it came from."""
+    given = registry.loads(found.registry).entries
+    held: dict[str, dict[str, tuple[str | None, int]]] = {}
+    for (project, socket), entry in given.items():
+        held.setdefault(project, {})[socket] = (entry.host, entry.port)
+    units: dict[str, list[str]] = {}
+    for unit in found.units:
+        units.setdefault(project_of(unit) or "", []).append(unit)
+    places = {name: origin.rpartition(":")[0] for name, origin in origins(found.fleet).items()}
+    projects = {
+        name: store.Entry(places[name], digest(project), sorted(units[name]), held.get(name, {}))
+        for name, project in found.fleet.projects.items()
+    }
+    return {**found.units, store.INDEX: store.dumps(manifests, projects)}
 
 
 def plan_for(found: Build, scope: Scope) -> plan.Plan:

@@ -27,16 +27,11 @@ def assign(
 ) -> tuple[dict[tuple[str, str], Address], registry.Registry, list[Problem]]:
     """An address for every socket; `kept` are installed projects outside this fleet that keep theirs."""
     known, problems = read_registry(scope, there)
-    private = {
-        name: PRIVATE
-        for name, project in fleet.projects.items()
-        if adapters.choose(project).proxied and project.network == "host"
-    }
     open_units = _open_units(scope)
     own = _own(there, known, open_units)
     own_paths = {address.path for address in own if address.path}
     addresses, recorded, more = ports.assign(
-        ports.wants(fleet, private) + _wants_of(there, known, kept),
+        ports.wants(fleet, private(fleet)) + _wants_of(there, known, kept),
         known,
         Holdings(_by_endpoint(open_units), machine.listeners(), own=own),
         ephemeral=machine.ephemeral_range(),
@@ -47,6 +42,15 @@ def assign(
         runtime_dir=str(scope.runtime),
     )
     return addresses, recorded, problems + more
+
+
+def private(fleet: Fleet) -> dict[str, Listen]:
+    """The private address that each server behind a proxy wants, by project."""
+    return {
+        name: PRIVATE
+        for name, project in fleet.projects.items()
+        if adapters.choose(project).proxied and project.network == "host"
+    }
 
 
 def read_registry(scope: Scope, there: Installed) -> tuple[registry.Registry, list[Problem]]:

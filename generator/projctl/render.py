@@ -51,8 +51,13 @@ def units(
             server = Server(project, number, addresses, facts[project.name], target, origin)
             rendered |= _server_units(environment, server, fleet.mark(project.name))
     if rendered:
-        rendered |= {name: _static(name) for name in _STATIC}
+        rendered |= static()
     return rendered
+
+
+def static() -> dict[str, str]:
+    """The units that belong to no project."""
+    return {name: _static(name) for name in _STATIC}
 
 
 def _place(error: Exception) -> str | None:

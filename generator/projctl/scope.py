@@ -47,6 +47,21 @@ class Scope:
         return self.runtime.parent / "systemd/user"
 
     @property
+    def rendered(self) -> Path:
+        """Where apply keeps what it rendered for the systemd generator; for the system's manager only."""
+        return self.manifests.parent / "rendered"
+
+    @property
+    def generator_configuration(self) -> Path:
+        """The file that switches the systemd generator on."""
+        return self.manifests.parent / "generator.conf"
+
+    @property
+    def generated(self) -> Path:
+        """Where the systemd generator keeps what it gave systemd last."""
+        return self.runtime / "generated"
+
+    @property
     def overrides(self) -> Path:
         """Where an administrator may put templates that win over ours."""
         return self.manifests.parent / "units"

@@ -71,6 +71,7 @@ def apply(files: tuple[Path, ...], user: bool, dry_run: bool, no_preflight: bool
             click.echo("nothing to change")
         return
     with apply_.locked(scope):
+        before = build.manifest_digests(files, scope)
         found = build.wanted(files, scope)
         warn(found.warnings)
         plan = build.plan_for(found, scope)
@@ -83,4 +84,6 @@ def apply(files: tuple[Path, ...], user: bool, dry_run: bool, no_preflight: bool
             apply_.confirm(scope)
         else:
             apply_.run(plan, scope, found.registry)
+        if before:
+            apply_.keep_rendered(scope, build.for_generator(found, before))
     click.echo("applied" if plan.steps else "nothing to change")
