@@ -187,6 +187,8 @@ class _Journal:
         if self.started:
             systemctl.close(self.scope, closing_order(self.started))
             systemctl.reset_failed(self.scope, self.started)
+        # What was kept for the systemd generator holds no longer: it finds its own way from here.
+        (self.scope.rendered / store.INDEX).unlink(missing_ok=True)
         for path, old in self.files.items():
             if old is None:
                 path.unlink(missing_ok=True)
@@ -233,13 +235,23 @@ def keep_rendered(scope: Scope, files: Mapping[str, str]) -> None:
                 path.unlink(missing_ok=True)
 
 
-def run(plan: Plan, scope: Scope, registry: str, *, tell: Callable[[str], None] = lambda _: None) -> None:
-    """Carry the plan out; on any failure put everything back as it was and say so."""
+def run(
+    plan: Plan,
+    scope: Scope,
+    registry: str,
+    rendered: Mapping[str, str] = MappingProxyType({}),
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Carry the plan out; on any failure put everything back as it was and say so.
+
+    `rendered` is what the systemd generator must find when systemd reloads.
+    """
     before = _Journal(scope)
     try:
         before.remember(scope.state / REGISTRY)
         with _clear(f"cannot install units in {scope.units}"):
-            _carry_out(plan, scope, registry, before, tell)
+            _carry_out(plan, scope, registry, rendered, before, tell)
     except BaseException as error:
         undone = _undo(before)
         if isinstance(error, ProjctlError):
@@ -257,7 +269,12 @@ def _undo(before: _Journal) -> str:
 
 
 def _carry_out(
-    plan: Plan, scope: Scope, registry: str, before: _Journal, tell: Callable[[str], None]
+    plan: Plan,
+    scope: Scope,
+    registry: str,
+    rendered: Mapping[str, str],
+    before: _Journal,
+    tell: Callable[[str], None],
 ) -> None:
     write_registry(scope, registry)
     announce.tell(scope, "apply", sorted(plan.touched - _servers(plan.restart)))
@@ -266,6 +283,8 @@ def _carry_out(
         before.stopped += plan.stop
         systemctl.close(scope, plan.stop)
     _change_files(plan, scope, before)
+    if rendered:
+        keep_rendered(scope, rendered)
     if plan.reload:
         tell("reloading systemd's units")
         systemctl.daemon_reload(scope)

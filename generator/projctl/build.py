@@ -140,13 +140,10 @@ def plan_for(found: Build, scope: Scope) -> plan.Plan:
                 for unit in blocked
             )
         )
-    return plan.compare(
-        after,
-        found.installed.files,
-        installed.states(scope, found.installed),
-        found.installed.links,
-        found.installed.down,
-    )
+    there = found.installed
+    generated = {} if scope.user else installed.generated(scope)
+    states = installed.states(scope, there)
+    return plan.compare(after, there.files, states, there.links, there.down, generated)
 
 
 def changed(wanted_plan: plan.Plan) -> set[str]:

@@ -28,7 +28,9 @@ def assign(
     """An address for every socket; `kept` are installed projects outside this fleet that keep theirs."""
     known, problems = read_registry(scope, there)
     open_units = _open_units(scope)
-    own = _own(there, known, open_units)
+    generated = {} if scope.user else installed.generated(scope)
+    ours = {unit: text for unit, text in generated.items() if project_of(unit) in fleet.projects}
+    own = _own({**ours, **there.files}, known, open_units)
     own_paths = {address.path for address in own if address.path}
     addresses, recorded, more = ports.assign(
         ports.wants(fleet, private(fleet)) + _wants_of(there, known, kept),
@@ -114,18 +116,18 @@ def _address(stream: str) -> Address | None:
 
 
 def _own(
-    there: Installed, known: registry.Registry, open_units: Mapping[str, list[Address]]
+    files: Mapping[str, str], known: registry.Registry, open_units: Mapping[str, list[Address]]
 ) -> list[Address]:
     """What our installed projects have open themselves, private ports included: no conflict with themselves."""
     # Not where an override put a socket: that port belongs to nobody else, and is not its owner's for good.
     sockets = [
         address
         for unit, addresses in open_units.items()
-        if unit in there.files
+        if unit in files
         for address in addresses
-        if address.path or address.port in _planned_ports(there.files[unit])
+        if address.path or address.port in _planned_ports(files[unit])
     ]
-    projects = {project_of(unit) for unit in there.files}
+    projects = {project_of(unit) for unit in files}
     # A server that ignores $HOST listens on its private port at every address; it is the same server.
     private = [
         Address("tcp", host, entry.port)

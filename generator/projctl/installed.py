@@ -81,6 +81,17 @@ def _newer(scope: Scope, names: Iterable[str]) -> frozenset[str]:
     return frozenset(name for name in names if (scope.units / name).stat().st_mtime_ns > stamp)
 
 
+def generated(scope: Scope) -> dict[str, str]:
+    """The units that only the systemd generator has given systemd."""
+    found: dict[str, str] = {}
+    for path in scope.generator_units.glob("projctl-*"):
+        if path.suffix in (".socket", ".service") and (
+            text := path.read_text("utf-8", errors="surrogateescape")
+        ):
+            found[path.name] = text
+    return found
+
+
 def wants(scope: Scope) -> Path:
     """The directory of the links that enable sockets."""
     return scope.units / f"{TARGET}.wants"

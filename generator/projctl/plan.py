@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from projctl import unitfile
@@ -100,6 +101,7 @@ def compare(
     installed: Mapping[str, str],
     states: Mapping[str, State],
     links: frozenset[str] = frozenset(),
+<<<<<<< HEAD
     down: frozenset[str] = frozenset(),
 ) -> Plan:
     """The plan that turns `installed` (our files only) into `wanted`, given what systemd has loaded.
@@ -107,26 +109,40 @@ def compare(
     The servers in `down` are not opened.
     """
     new = sorted(wanted.keys() - installed.keys())
+=======
+    generated: Mapping[str, str] = MappingProxyType({}),
+) -> Plan:
+    """The plan that turns `installed` (our files only) into `wanted`, given what systemd has loaded.
+
+    `generated` are units that are nowhere installed, and that the systemd generator gave systemd.
+    """
+    before = {**generated, **installed}
+    new = sorted(wanted.keys() - before.keys())
+    adopted = sorted(wanted.keys() & generated.keys() - installed.keys())
+>>>>>>> f1eca0f (wip2)
     gone = sorted(installed.keys() - wanted.keys())
-    depths = {
-        n: depth(installed[n], wanted[n]) for n in wanted if n in installed and installed[n] != wanted[n]
-    }
-    closing = _to_close(new, gone, depths, wanted, installed)
+    depths = {n: depth(before[n], wanted[n]) for n in wanted if n in before and before[n] != wanted[n]}
+    closing = _to_close(new, gone, depths, wanted, before)
     sockets = [unit for unit, text in wanted.items() if unit.endswith(".socket") and is_enabled(text)]
     closed = {unit for unit in sockets if instance_of(unit) in down}
     not_open = {
         unit for unit in sockets if unit not in closed and states.get(unit, State()).active != "active"
     }
     stale = {unit for unit, s in states.items() if s.needs_reload and (unit in wanted or unit in gone)}
+<<<<<<< HEAD
     stop = [
         unit for unit in installed if _runs(unit, states) and (unit in gone or instance_of(unit) in closing)
     ]
     opening = {unit for unit in sockets if instance_of(unit) in closing} - closed
+=======
+    stop = [unit for unit in before if _runs(unit, states) and (unit in gone or instance_of(unit) in closing)]
+    opening = {unit for unit in sockets if instance_of(unit) in closing}
+>>>>>>> f1eca0f (wip2)
     restart = _to_restart(depths, wanted, states, closing)
     enabled = frozenset(sockets) | (frozenset({TARGET}) if TARGET in wanted else frozenset())
     return Plan(
         stop=tuple(closing_order(stop)),
-        write={unit: wanted[unit] for unit in sorted([*new, *depths])},
+        write={unit: wanted[unit] for unit in sorted({*new, *adopted, *depths})},
         keep_time=frozenset(unit for unit, how in depths.items() if how == "comment"),
         delete=tuple(gone),
         link=tuple(sorted(enabled - links)),
@@ -135,8 +151,16 @@ def compare(
         forget=tuple(unit for unit in gone if states.get(unit, State()).active == "failed"),
         start=tuple(sorted(not_open | opening)),
         restart=tuple(restart),
+<<<<<<< HEAD
         steps=tuple(_steps(new, depths, gone, not_open - opening, stale, opening, wanted, restart)),
         down=tuple(sorted({server for unit in closed if (server := instance_of(unit))})),
+=======
+        steps=tuple(
+            _steps(
+                sorted([*new, *adopted]), depths, gone, not_open - opening, stale, opening, wanted, restart
+            )
+        ),
+>>>>>>> f1eca0f (wip2)
     )
 
 

@@ -62,6 +62,11 @@ class Scope:
         return self.runtime / "generated"
 
     @property
+    def generator_units(self) -> Path:
+        """Where the systemd generator of the system's manager puts units that are not installed."""
+        return Path("/run/systemd/generator")
+
+    @property
     def overrides(self) -> Path:
         """Where an administrator may put templates that win over ours."""
         return self.manifests.parent / "units"

@@ -176,12 +176,13 @@ class _Work:
         return {key: address for key, address in addresses.items() if key[0] == name}
 
     def _known(self) -> dict[tuple[str, str], Given]:
-        found = {}
-        for store in reversed(self._stores):
-            for name, entry in store.projects.items():
-                for socket, (host, port) in entry.ports.items():
-                    found[name, socket] = Given(port, host, "1970-01-01T00:00:00Z")
-        return found
+        projects = self._stores[1].projects | self._stores[0].projects
+        projects |= {name: found.entry for name, found in self._found.projects.items()}
+        return {
+            (name, socket): Given(port, host, "1970-01-01T00:00:00Z")
+            for name, entry in projects.items()
+            for socket, (host, port) in entry.ports.items()
+        }
 
 
 def _removed(name: str, manifest: str) -> Problem:

@@ -1,0 +1,5 @@
+"""Makes `python -m projctl.unitgenerator` work."""
+
+from projctl.unitgenerator.main import main
+
+main()
