@@ -9,12 +9,14 @@ import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from projctl import agentunits, announce, installed, jobs, systemctl, unitfile
 from projctl import registry as registry_
 from projctl.diagnostics import Problem, ProjctlError
 from projctl.names import TARGET, closing_order, instance_of, waves
+from projctl.unitgenerator import store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -288,6 +290,8 @@ def _carry_out(
     if plan.reload:
         tell("reloading systemd's units")
         systemctl.daemon_reload(scope)
+    if plan.superseded:
+        systemctl.stop(scope, plan.superseded)
     if plan.forget:
         systemctl.reset_failed(scope, plan.forget)
     if plan.start:

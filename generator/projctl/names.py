@@ -51,6 +51,11 @@ def _unit(instance: str, part: str, kind: str) -> str:
     return f"projctl-{project}{part}{at}{number}.{kind}"
 
 
+def opener_unit(project: str) -> str:
+    """The unit by which the systemd generator opens a project's sockets once; upheld, they could not be closed."""
+    return f"projctl.{project}.target"
+
+
 def project_of(unit: str) -> str | None:
     """The project a unit belongs to; None for what is not a project's."""
     match = _UNIT.fullmatch(unit)

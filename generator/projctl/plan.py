@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from projctl import unitfile
-from projctl.names import TARGET, closing_order, instance_of, service_unit
+from projctl.names import TARGET, closing_order, instance_of, opener_unit, project_of, service_unit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -56,6 +56,7 @@ class Plan:
     restart: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
     down: tuple[str, ...] = ()
+    superseded: tuple[str, ...] = ()
 
     @property
     def touched(self) -> set[str]:
@@ -101,25 +102,17 @@ def compare(
     installed: Mapping[str, str],
     states: Mapping[str, State],
     links: frozenset[str] = frozenset(),
-<<<<<<< HEAD
     down: frozenset[str] = frozenset(),
-) -> Plan:
-    """The plan that turns `installed` (our files only) into `wanted`, given what systemd has loaded.
-
-    The servers in `down` are not opened.
-    """
-    new = sorted(wanted.keys() - installed.keys())
-=======
     generated: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     """The plan that turns `installed` (our files only) into `wanted`, given what systemd has loaded.
 
-    `generated` are units that are nowhere installed, and that the systemd generator gave systemd.
+    The servers in `down` are not opened; `generated` are units that are nowhere installed, and that the
+    systemd generator gave systemd.
     """
     before = {**generated, **installed}
     new = sorted(wanted.keys() - before.keys())
     adopted = sorted(wanted.keys() & generated.keys() - installed.keys())
->>>>>>> f1eca0f (wip2)
     gone = sorted(installed.keys() - wanted.keys())
     depths = {n: depth(before[n], wanted[n]) for n in wanted if n in before and before[n] != wanted[n]}
     closing = _to_close(new, gone, depths, wanted, before)
@@ -129,15 +122,8 @@ def compare(
         unit for unit in sockets if unit not in closed and states.get(unit, State()).active != "active"
     }
     stale = {unit for unit, s in states.items() if s.needs_reload and (unit in wanted or unit in gone)}
-<<<<<<< HEAD
-    stop = [
-        unit for unit in installed if _runs(unit, states) and (unit in gone or instance_of(unit) in closing)
-    ]
-    opening = {unit for unit in sockets if instance_of(unit) in closing} - closed
-=======
     stop = [unit for unit in before if _runs(unit, states) and (unit in gone or instance_of(unit) in closing)]
-    opening = {unit for unit in sockets if instance_of(unit) in closing}
->>>>>>> f1eca0f (wip2)
+    opening = {unit for unit in sockets if instance_of(unit) in closing} - closed
     restart = _to_restart(depths, wanted, states, closing)
     enabled = frozenset(sockets) | (frozenset({TARGET}) if TARGET in wanted else frozenset())
     return Plan(
@@ -151,16 +137,13 @@ def compare(
         forget=tuple(unit for unit in gone if states.get(unit, State()).active == "failed"),
         start=tuple(sorted(not_open | opening)),
         restart=tuple(restart),
-<<<<<<< HEAD
-        steps=tuple(_steps(new, depths, gone, not_open - opening, stale, opening, wanted, restart)),
-        down=tuple(sorted({server for unit in closed if (server := instance_of(unit))})),
-=======
         steps=tuple(
             _steps(
                 sorted([*new, *adopted]), depths, gone, not_open - opening, stale, opening, wanted, restart
             )
         ),
->>>>>>> f1eca0f (wip2)
+        superseded=tuple(sorted({opener_unit(name) for unit in adopted if (name := project_of(unit))})),
+        down=tuple(sorted({server for unit in closed if (server := instance_of(unit))})),
     )
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 #: Words in the names of what a lab makes; other programs of this machine come and go meanwhile.
-_OURS = ("projctl", "nspawn", "machine")
+_OURS = ("projctl-", "nspawn", "machine")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,9 @@ def snapshot() -> Snapshot:
 
 
 def _ours(names: Iterable[str]) -> frozenset[str]:
-    return frozenset(name for name in names if any(word in name for word in _OURS))
+    return frozenset(
+        name for name in names if name.endswith("/projctl") or any(word in name for word in _OURS)
+    )
 
 
 def _lines(path: str) -> list[str]:

@@ -79,11 +79,12 @@ def apply(files: tuple[Path, ...], user: bool, dry_run: bool, no_preflight: bool
         if not no_preflight:
             session.require(found, build.changed(plan) & found.fleet.projects.keys(), scope, trying)
         _print_plan(plan)
+        rendered = build.for_generator(found, before) if before else {}
         if plan.empty:
             apply_.write_registry(scope, found.registry)
+            if rendered:
+                apply_.keep_rendered(scope, rendered)
             apply_.confirm(scope)
         else:
-            apply_.run(plan, scope, found.registry)
-        if before:
-            apply_.keep_rendered(scope, build.for_generator(found, before))
+            apply_.run(plan, scope, found.registry, rendered)
     click.echo("applied" if plan.steps else "nothing to change")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from projctl.names import opener_unit
 from projctl.unitgenerator.store import read_text
 
 TYPE_CHECKING = False
@@ -48,15 +49,31 @@ def plan(places: Places, units: Mapping[str, str]) -> dict[str, str]:
             found[f"{places.normal}/{unit}"] = text
         elif _material(installed) != _material(text):
             found[f"{places.early}/{unit}"] = text
-    new = [path.rpartition("/")[2] for path in found if path.startswith(f"{places.normal}/projctl-")]
-    sockets = sorted(unit for unit in new if unit.endswith(".socket") and "\n[Install]" in units[unit])
-    if sockets:
-        # A link alone opens nothing before the next boot; the target, which is up, starts what it upholds.
-        wishes = "".join(f"Upholds={unit}\n" for unit in sockets)
+    opened = _openers(places, found)
+    found |= {f"{places.normal}/{unit}": text for unit, text in opened.items()}
+    if opened:
+        # A link alone opens nothing before the next boot; a target that is up starts what it upholds.
+        wishes = "".join(f"Upholds={unit}\n" for unit in sorted(opened))
         found[f"{places.normal}/{TARGET}.d/{_DROP_IN}"] = f"[Unit]\n{wishes}"
     if f"{places.normal}/{TARGET}" in found:
         found[f"{places.normal}/{_BOOT}.d/{_DROP_IN}"] = f"[Unit]\nUpholds={TARGET}\n"
     return found
+
+
+def _openers(places: Places, files: Mapping[str, str]) -> dict[str, str]:
+    """The openers of the projects whose sockets are among these files."""
+    sockets: dict[str, list[str]] = {}
+    for path, text in files.items():
+        unit = path.rpartition("/")[2]
+        if unit.endswith(".socket") and path.startswith(f"{places.normal}/") and "\n[Install]" in text:
+            name = unit.removeprefix("projctl-").replace("@", ".").partition(".")[0]
+            sockets.setdefault(name, []).append(unit)
+    return {
+        opener_unit(
+            name
+        ): f"[Unit]\nDescription=Opens the sockets of project {name}\nWants={' '.join(units)}\n"
+        for name, units in sockets.items()
+    }
 
 
 def _material(text: str) -> list[str]:
