@@ -14,6 +14,7 @@ from projctl import adapters, announce, manifest, status
 from projctl.cli import cli
 from projctl.listen import SocketForm
 from projctl.model import Idle, Limits, Project, Settings
+from projctl.unitgenerator import main as unit_generator
 from projctl_agent import messages
 from projctl_agent.access.lines import Request
 from projctl_agent.access.tally import Log, Moment
@@ -296,3 +297,12 @@ def test_every_directive_of_sandboxes_is_explained_and_the_other_way_round() -> 
     explained = set(re.findall(r"`([A-Z][A-Za-z]+)=[a-z]*`", (ROOT / "docs/sandbox.md").read_text()))
     assert len(rendered) >= 20
     assert explained - {"DynamicUser"} == rendered
+
+
+def test_generator_options() -> None:
+    """The page of the systemd generator has the options of its help, and the file that it reads."""
+    told = set(re.findall(r"--[a-z]+", unit_generator.HELP))
+    assert (
+        told == set(re.findall(r"--[a-z]+", sections("projctl-generator.8.md")["OPTIONS"])) and len(told) >= 2
+    )
+    assert entries("projctl-generator.8.md", "CONFIGURATION") == {"Enabled"}

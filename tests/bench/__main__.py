@@ -10,10 +10,17 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "lab"), str(Path(__file__).paren
 
 import allocation  # noqa: E402
 import fleet  # noqa: E402
+import generator  # noqa: E402
 import latency  # noqa: E402
 import servers  # noqa: E402
 
-BENCHES = {"allocation": allocation.run, "latency": latency.run, "fleet": fleet.run, "servers": servers.run}
+BENCHES = {
+    "allocation": allocation.run,
+    "generator": generator.run,
+    "latency": latency.run,
+    "fleet": fleet.run,
+    "servers": servers.run,
+}
 
 
 def main() -> None:

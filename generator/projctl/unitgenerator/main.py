@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _USAGE = "usage: projctl-generator [--dryrun | NORMAL-DIR EARLY-DIR LATE-DIR]"
+HELP = f"""{_USAGE}
+
+Gives systemd the units of /etc/projctl/projects.d at boot and at every daemon-reload, where
+/etc/projctl/generator.conf says Enabled=yes. See projctl-generator(8).
+
+  --dryrun    print the units and change nothing
+  -h, --help  show this"""
 CONFIGURATION = "/etc/projctl/generator.conf"
 MANIFESTS = "/etc/projctl/projects.d"
 INSTALLED = "/etc/systemd/system"
@@ -23,7 +30,7 @@ def main() -> None:
     """Exit status 0, or 1 where a project or a manifest was left out, 2 for wrong usage."""
     arguments = sys.argv[1:]
     if arguments in (["-h"], ["--help"]):
-        print(f"{_USAGE}\n\nGives systemd the units of {MANIFESTS}; see projctl-generator(8).")  # noqa: T201
+        print(HELP)  # noqa: T201
         sys.exit(0)
     if arguments != ["--dryrun"] and (len(arguments) != 3 or any(a.startswith("-") for a in arguments)):
         print(_USAGE, file=sys.stderr)  # noqa: T201
