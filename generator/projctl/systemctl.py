@@ -181,11 +181,16 @@ def moment(text: str) -> float:
 
 
 def output(command: Sequence[str]) -> Iterator[str]:
-    """The lines that a program of ours prints, as they come."""
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+    """The lines that a program of ours prints, as they come; what it complains about is raised."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True) as process:
         yield from process.stdout or ()
+        said = process.stderr.read() if process.stderr else ""
     if process.returncode:
-        raise ProjctlError(f"{Path(command[0]).name} {command[1]} failed: exit status {process.returncode}")
+        name = Path(command[0]).name
+        raise ProjctlError(
+            said.strip().removeprefix(f"{name}: ") or f"{name} ended with {process.returncode}"
+        )
 
 
 def _jobs(scope: Scope, verb: str, names: Sequence[str]) -> None:

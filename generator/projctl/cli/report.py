@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 
-from projctl import apply, systemctl
+from projctl import systemctl
 from projctl.cli import options, tables
 from projctl.cli.render import warn
 from projctl.report import collect, document, page, text
@@ -36,10 +34,10 @@ Examples:
 )
 @click.option("--until", default="now", show_default=True, metavar="TIME", help="The end of the window.")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    "-o", "--output", type=click.File("w", encoding="utf-8"), default="-", metavar="FILE",
     help="Write it there instead of printing it.",
 )  # fmt: skip
-def report(user: bool, json_: bool, html: bool, since: str, until: str, output: Path | None) -> None:
+def report(user: bool, json_: bool, html: bool, since: str, until: str, output: IO[str]) -> None:
     """Show what the fleet did: memory saved, starts, availability, beside their targets, and what to change."""
     if json_ and html:
         raise click.UsageError('"--json" and "--html" exclude each other')
@@ -48,20 +46,13 @@ def report(user: bool, json_: bool, html: bool, since: str, until: str, output: 
     found, problems = collect.collect(scope, since, until)
     warn(problems)
     if html:
-        _put(page.render(found), output)
+        click.echo(page.render(found), output, nl=False)
     elif json_:
-        _put(json.dumps(document.as_json(found), indent=2) + "\n", output)
-    elif output or not sys.stdout.isatty():
-        _put(text.plain(found), output)
-    else:
+        click.echo(json.dumps(document.as_json(found), indent=2), output)
+    elif output.isatty():
         _show(found)
-
-
-def _put(content: str, output: Path | None) -> None:
-    if output:
-        apply.write(output, content)
     else:
-        click.echo(content, nl=False)
+        click.echo(text.plain(found), output, nl=False)
 
 
 def _show(found: Report) -> None:

@@ -133,6 +133,7 @@ def _cleanup(servers: Sequence[Server]) -> Kpi:
     known = [verdict for verdict in judged if verdict is not None]
     value = sum(known) / len(known) if known else None
     note = f"{sum(known)} of {_number(len(known), 'idle stop')} at most a tenth of the idle time late"
+    note = note if known else "the agent stopped no server whose idle time is known"
     met = _judged(value, lambda share: share > 0.95)
     parts = {"in_time": float(sum(known)), "stopped": float(len(known))}
     return Kpi("cleanup", "Idle, stopped in time", "share", value, note, "above 95 %", met, parts)
