@@ -27,9 +27,8 @@ def peer_uid(connection: socket.socket) -> int:
 class Places:
     """Places for known users: a few for each, and some that are kept for root and the agent's own user."""
 
-    EACH, ALL, KEPT = 4, 64, 16
-
-    def __init__(self) -> None:
+    def __init__(self, each: int = 4, every: int = 64, kept: int = 16) -> None:
+        self._each, self._every, self._kept = each, every, kept
         self._trusted = frozenset({0, os.getuid()})
         self._taken: Counter[int] = Counter()
 
@@ -47,9 +46,9 @@ class Places:
 
     def _is_free(self, uid: int) -> bool:
         if uid in self._trusted:
-            return self._taken.total() < self.ALL
+            return self._taken.total() < self._every
         others = sum(count for who, count in self._taken.items() if who not in self._trusted)
-        return self._taken[uid] < self.EACH and others < self.ALL - self.KEPT
+        return self._taken[uid] < self._each and others < self._every - self._kept
 
 
 class Stage(IntEnum):

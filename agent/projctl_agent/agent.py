@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from typing import TYPE_CHECKING, Any
 
-from projctl_agent import checkpoint, health, httpd, local, status, tracks
+from projctl_agent import checkpoint, httpd, local, tracks
+from projctl_agent.answers import Answers
 from projctl_agent.bus import BusError
+from projctl_agent.feed import Feed
 from projctl_agent.fleet import Fleet
 from projctl_agent.journal import Journal, Scope
 from projctl_agent.lifecycle import Ledger
 from projctl_agent.notify import give_signs_of_life, listening_sockets, notify
 from projctl_agent.scrape import Scrape
-from projctl_agent.turns import Kept, Turns
+from projctl_agent.turns import Turns, first_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,7 @@ class Agent:
         self._ledger, self._cursor = self._restore()
         self._saved = self._cursor
         self._fleet = Fleet(
-            lambda: self._ledger, self._news, self._moved, _LOG.warning, self._restore_tracks()
+            lambda: self._ledger, self._news, self._forget, _LOG.warning, self._restore_tracks()
         )
         self._saved_uses = _uses(self._fleet.tracks())
         self._reading = asyncio.Lock()
@@ -50,7 +51,10 @@ class Agent:
         self._tasks: set[asyncio.Task[None]] = set()
         self._scrapes: Turns[tuple[bytes, str]] = Turns()
         self._figures = Scrape(scope, self._fleet, state, _LOG.warning)
-        self._status = Kept(self.status)
+        self._feed = Feed(self._journal, lambda: self._cursor, self.catch_up)
+        self._answers = Answers(
+            self._journal, self._fleet, self._feed, lambda: self._ledger, self.catch_up, user=user
+        )
 
     def _restore(self) -> tuple[Ledger, str]:
         if self._state_file is None:
@@ -80,7 +84,7 @@ class Agent:
         chores = [asyncio.create_task(work) for work in (give_signs_of_life(), self._keep())]
         try:
             while not stopping.is_set():
-                await _first(bus.lost(), stopping.wait())
+                await first_of(bus.lost(), stopping.wait())
                 if not stopping.is_set():
                     self._fleet.disconnect()
                     bus = await self._reconnect()
@@ -99,20 +103,8 @@ class Agent:
         if listener := passed.get("metrics"):
             servers.append(await httpd.serve(listener, self.metrics))
         if listener := passed.get("local"):
-            servers.append(await local.serve(listener, self._services()))
+            servers.append(await local.serve(listener, self._answers.services()))
         return servers
-
-    def _services(self) -> local.Services:
-        async def status_(_: local.Request) -> bytes:
-            return await self._status.ask()
-
-        async def health_(_: local.Request) -> bytes:
-            return local.line(health=await self.health())
-
-        return {
-            ("get", "status"): local.Answer(status_),
-            ("get", "health"): local.Answer(health_),
-        }
 
     async def _reconnect(self) -> Any:  # noqa: ANN401
         _LOG.warning("lost the connection to the bus, trying again")
@@ -131,8 +123,8 @@ class Agent:
     def _news(self) -> None:
         self._later("read", _SETTLE, self.catch_up)
 
-    def _moved(self) -> None:
-        self._status.forget()
+    def _forget(self) -> None:
+        self._answers.forget()
 
     def _later(self, what: str, seconds: float, work: Any) -> None:  # noqa: ANN401
         if what not in self._pending:
@@ -157,8 +149,8 @@ class Agent:
             try:
                 entries = self._journal.read(cursor)
                 for count, (entry, after) in enumerate(entries, 1):
-                    if entry:
-                        self._ledger.feed([entry])
+                    events = self._ledger.feed([entry]) if entry else []
+                    self._feed.take(events, after)
                     self._cursor = after
                     if count % _BATCH == 0:
                         await asyncio.sleep(0)
@@ -166,8 +158,9 @@ class Agent:
                 _LOG.warning("cannot use the journal cursor, reading the whole journal")
                 self._ledger, self._cursor = Ledger(), ""
                 self._news()
+        self._feed.publish()
         if self._cursor != cursor:
-            self._status.forget()
+            self._forget()
             self._later("save", _SAVE_AFTER, self._save)
 
     async def _save(self) -> None:
@@ -231,34 +224,6 @@ class Agent:
         await self.catch_up()
         return await self._figures.render(self._ledger, accept)
 
-    async def health(self) -> dict[str, Any]:
-        """Whether the agent can do its work."""
-        return await health.examine(self._journal, connected=self._fleet.connected, user=self._user)
-
-    async def status(self) -> bytes:
-        """Every known instance as the local socket shows it."""
-        await self.catch_up()
-        survey = await self._fleet.survey()
-        failures, watches = await self._fleet.failures(survey.failed), self._fleet.watches()
-        now = time.monotonic()
-        known = self._ledger.projects
-        projects = {
-            name: status.describe(
-                survey.states.get(name), known.get(name), watches.get(name), failures.get(name), now
-            )
-            for name in sorted(known.keys() | survey.states.keys())
-        }
-        return local.line(projects=projects)
-
 
 def _uses(known: dict[str, Track]) -> dict[str, tuple[float, str]]:
     return {invocation: (track.last_use, track.last_reason) for invocation, track in known.items()}
-
-
-async def _first(*waits: Any) -> None:  # noqa: ANN401
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()

@@ -21,7 +21,10 @@ _CRASHES = frozenset({"crash", "start_timeout", "stop_timeout", "health"})
 
 
 class Event(NamedTuple):
-    """One event about an instance; `time` in seconds since 1970, empty texts where there is nothing to say."""
+    """One event about an instance; `time` in seconds since 1970, empty texts where there is nothing to say.
+
+    `cursor` is the place of its entry in the journal, where that is of use.
+    """
 
     time: float
     event: str
@@ -30,6 +33,7 @@ class Event(NamedTuple):
     invocation: str
     reason: str
     figures: Mapping[str, float | int | str]
+    cursor: str = ""
 
     @property
     def project(self) -> str:

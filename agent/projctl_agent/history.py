@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import select
 from contextlib import closing
 from dataclasses import dataclass
@@ -34,10 +35,17 @@ class Window:
 
 
 class History:
-    """Reads on where it stopped. Reasons depend on what came before, so that it begins at the oldest entry."""
+    """Reads on where it stopped. Reasons depend on what came before, so that it begins at the oldest entry.
 
-    def __init__(self, journal: Journal) -> None:
+    `after` and `upto` are cursors of entries: only the events after the one are told, and none after the other.
+    Where `after` is gone from the journal, all that is later than it was is told.
+    """
+
+    def __init__(self, journal: Journal, after: str = "", upto: str = "") -> None:
+        self.upto = upto
         self._journal = journal
+        self._after = after if after and journal.has(after) else ""
+        self._since = _moment_of(after) if after and not self._after else float("-inf")
         self._ledger = Ledger()
         self._joining = Joining()
         self._cursor = ""
@@ -45,14 +53,21 @@ class History:
     def read(self) -> Iterator[Event]:
         """The events that the journal tells of up to now. Raises OSError."""
         yield from self._go_on()
-        yield from self._joining.feed(self._ledger.turn_boot(self._journal.boot()))
+        if not self.upto:
+            yield from self._joining.feed(self._ledger.turn_boot(self._journal.boot()))
         yield from self._joining.flush()
 
     def _go_on(self) -> Iterator[Event]:
         for entry, cursor in self._journal.read(self._cursor):
             self._cursor = cursor
-            if entry:
-                yield from self._joining.feed(self._ledger.feed([entry]))
+            events = self._ledger.feed([entry]) if entry else []
+            if not self._after:
+                found = (event._replace(cursor=cursor) for event in events if event.time > self._since)
+                yield from self._joining.feed(found)
+            if cursor == self._after:
+                self._after = ""
+            if cursor == self.upto:
+                return
 
     def follow(self, output: int) -> Iterator[Event | None]:
         """What comes after, None when it is time to show it; ends when nobody reads from `output` any more."""
@@ -70,3 +85,11 @@ class History:
                         yield None
             yield from self._go_on()
             yield None
+
+
+def _moment_of(cursor: str) -> float:
+    """When the entry at a cursor was written, in seconds since 1970. Raises ValueError for other texts."""
+    found = re.search(r"(?:^|;)t=([0-9a-f]{1,16})(?:;|$)", cursor)
+    if not found:
+        raise ValueError("not a cursor")
+    return int(found[1], 16) / 1e6

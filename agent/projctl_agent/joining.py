@@ -24,6 +24,10 @@ class Joining:
     def __init__(self) -> None:
         self._held: deque[tuple[Event, bool]] = deque()
 
+    def __iter__(self) -> Iterator[Event]:
+        """What is held back."""
+        return (event for event, _ in self._held)
+
     @property
     def holds(self) -> bool:
         """Whether anything is held back."""

@@ -117,6 +117,17 @@ class Journal:
         finally:
             reader.close()
 
+    def has(self, cursor: str) -> bool:
+        """Whether the entry at a cursor is still there."""
+        if not cursor:
+            return False
+        with sd.Reader(flags=self._scope.flags) as reader:
+            try:
+                reader.seek_cursor(cursor)
+                return bool(reader._next()) and bool(reader.test_cursor(cursor))
+            except (OSError, ValueError):
+                return False
+
     def bell(self, cursor: str) -> Bell:
         """What tells of entries after `cursor`. Raises OSError."""
         reader = sd.Reader(flags=self._scope.flags)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 _LONGEST_REQUEST = 4096
 #: Seconds for a request to arrive, and for its answer to be made and taken.
-_SILENCE, PATIENCE = 1.0, 10.0
+_SILENCE, _PATIENCE = 1.0, 10.0
 #: What quietly ends a connection; asyncio would log a traceback for each one that is cancelled.
 _ENDS = (OSError, TimeoutError, asyncio.CancelledError)
 VERSION = 1
@@ -61,9 +60,11 @@ async def serve(listener: socket.socket, services: Services) -> asyncio.Server:
     places = Places()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.set_write_buffer_limits(0)
         try:
-            with contextlib.suppress(*_ENDS):
-                await _converse(reader, writer, places, services)
+            await _converse(reader, writer, places, services)
+        except _ENDS:
+            writer.transport.abort()  # nobody takes what is left
         finally:
             writer.close()
 
@@ -89,8 +90,14 @@ async def _converse(
 
 
 async def _send(writer: asyncio.StreamWriter, answer: Callable[[], Awaitable[bytes]]) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(_PATIENCE):
         writer.write(await answer())
+    await drain(writer)
+
+
+async def drain(writer: asyncio.StreamWriter) -> None:
+    """Wait until the asker has taken all. Raises TimeoutError."""
+    async with asyncio.timeout(_PATIENCE):
         await writer.drain()
 
 

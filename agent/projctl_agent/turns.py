@@ -73,3 +73,16 @@ class Kept(Generic[T]):
         if changes == self._changes:
             self._answer = (time.monotonic() + _LIFE, answer)
         return answer
+
+
+async def first_of(*waits: Awaitable[object]) -> None:
+    """Wait until the first of these ends, and end the others; raises what it raised."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

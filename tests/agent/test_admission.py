@@ -17,15 +17,18 @@ def test_the_peer_is_known() -> None:
         assert admission.peer_uid(ours) == os.getuid()
 
 
+EACH, ALL, KEPT = 4, 64, 16
+
+
 def test_a_user_has_few_places_and_all_users_together_not_those_that_are_kept() -> None:
     places = Places()
     with contextlib.ExitStack() as held:
         of_one = [held.enter_context(places.take(1000)) for _ in range(40)]
-        assert of_one == [True] * Places.EACH + [False] * (40 - Places.EACH)
+        assert of_one == [True] * EACH + [False] * (40 - EACH)
         of_many = [held.enter_context(places.take(uid)) for uid in range(2000, 2100)]
-        assert of_many.count(True) == Places.ALL - Places.KEPT - Places.EACH
+        assert of_many.count(True) == ALL - KEPT - EACH
         of_root = [held.enter_context(places.take(0)) for _ in range(40)]
-        assert of_root == [True] * Places.KEPT + [False] * (40 - Places.KEPT)
+        assert of_root == [True] * KEPT + [False] * (40 - KEPT)
     with places.take(1000) as free:
         assert free
 

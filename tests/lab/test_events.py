@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+import time
+from contextlib import closing
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 from agent_stage import Stage, install_agent, wait_for
@@ -41,6 +44,8 @@ def test_the_life_of_a_run(stage: Stage) -> None:
     stage.get(5001)
     invocation = stage.invocation("web")
     stage.wait_until_asleep("web")
+    stage.get(5001)
+    wait_for(lambda: stage.status()["web"]["would_stop_at"], "a look at it")
     assert stage.get(5001, "/crash") == ""
     stage.wait_until_asleep("web")
     wait_for(lambda: "bytes_out" in events(stage)[-1], "what the run that crashed used")
@@ -81,6 +86,48 @@ def test_following_goes_on_and_ends_with_its_reader(stage: Stage) -> None:
         process.stdout.close()
         assert process.wait(10) == 0
         assert not process.stderr.read()
+
+
+def subscribe(stage: Stage, **more: object) -> IO[bytes]:
+    """A subscription over the agent's socket, as a file of lines."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(str(stage.lab.file("/run/projctl/agent.sock")))
+        client.sendall(json.dumps({"get": "events", **more}).encode() + b"\n")
+        lines = client.makefile("rb")
+    assert json.loads(lines.readline()) == {"version": 1, "subscribed": True}
+    return lines
+
+
+def take(lines: IO[bytes], count: int) -> list[dict[str, Any]]:
+    return [json.loads(lines.readline()) for _ in range(count)]
+
+
+def test_subscribers_get_the_past_and_then_what_happens(stage: Stage) -> None:
+    stage.project("sub", "5003", IdleStopSec="infinity")
+    begin = time.time()
+    live = subscribe(stage)
+    for _ in range(2):
+        stage.get(5003)
+        stage.systemctl("stop", "projctl-sub.service")
+    told = take(live, 8)
+    assert names(told) == ["starting", "ready", "stopping", "stopped"] * 2
+    assert all("bytes_out" in event for event in told if event["event"] == "stopped")
+    with (
+        closing(subscribe(stage, since=begin)) as all_,
+        closing(subscribe(stage, after=told[2]["cursor"])) as rest,
+    ):
+        assert take(all_, 8) == told
+        assert take(rest, 5) == told[3:]
+        stage.get(5003)
+        more = take(live, 2)
+        assert names(more) == ["starting", "ready"]
+        assert take(all_, 2) == take(rest, 2) == more
+    assert [event | {"cursor": ""} for event in events(stage, "--project", "sub")] == (
+        [event | {"cursor": ""} for event in told + more]
+    )
+    live.close()
+    wait_for(lambda: stage.ask({"get": "health"})["health"]["subscribers"] == 0, "no subscriber")
 
 
 def test_who_may_not_read_the_journal_is_told(stage: Stage) -> None:
