@@ -9,7 +9,7 @@ from projctl_agent import exits
 from projctl_agent.bus import SERVICE, SOCKET, UNIT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from projctl_agent.bus import Bus
 
@@ -81,14 +81,17 @@ def _failure(
 def explain(failure: Failure, reason: str, now: float) -> str:
     """The failure in one line, headed by the reason that metrics count it by; `now` in monotonic seconds."""
     if failure.socket:
-        return f"socket: {_SOCKET_WORDS.get(failure.result, failure.result)}"
+        parts = [f"socket: {_SOCKET_WORDS.get(failure.result, failure.result)}"]
+        return ", ".join([*parts, *_outlook(failure, "opens again", now)])
     head = reason if reason in _WITH_REASON else _REASONS.get(failure.result, "crash")
-    parts = [f"{head}: {_detail(failure)}"]
+    return ", ".join([f"{head}: {_detail(failure)}", *_outlook(failure, "next start", now)])
+
+
+def _outlook(failure: Failure, what: str, now: float) -> Iterator[str]:
     if failure.next_start is not None:
         if failure.restarts:
-            parts.append(f"{failure.restarts + 1} times")
-        parts.append(f"next start in {max(0.0, failure.next_start - now):.0f} s")
-    return ", ".join(parts)
+            yield f"{failure.restarts + 1} times"
+        yield f"{what} in {max(0.0, failure.next_start - now):.0f} s"
 
 
 def _detail(failure: Failure) -> str:

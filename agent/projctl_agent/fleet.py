@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from projctl_agent import failure
 from projctl_agent.bus import Bus, BusError, Listener, UnitRow
 from projctl_agent.endings import Endings
+from projctl_agent.healing import Healing
 from projctl_agent.names import instance_of_service, instance_of_socket
+from projctl_agent.orders import Orders
 from projctl_agent.watch import Watch, open_watch
 
 if TYPE_CHECKING:
@@ -68,12 +70,14 @@ class Fleet:
         self._endings = Endings()
         self._concluding: set[asyncio.Task[None]] = set()
         self._seen: dict[str, Settings] = {}
+        self._healing = Healing(report)
 
     async def connect(self, *, user: bool) -> Bus:
         """Connect and look for what runs. Raises BusError."""
         bus = await Bus.connect(Listener(self._unit_changed, self._reloaded), user=user)
         self._bus = bus
         await self._open_all(bus)
+        await self._healing.connect(bus, Orders(bus if user else None))
         return bus
 
     @property
@@ -84,6 +88,7 @@ class Fleet:
     def disconnect(self) -> None:
         """Close all watches; what they know is kept for the same runs after a new connection."""
         self._close_all()
+        self._healing.disconnect()
         for task in self._opening.values():
             task.cancel()
         self._opening.clear()
@@ -110,9 +115,11 @@ class Fleet:
         if not self._bus:
             return Survey({}, {})
         try:
-            return survey(await self._bus.list_units([_SERVICES, "projctl-*.socket"], []))
+            found = survey(await self._bus.list_units([_SERVICES, "projctl-*.socket"], []))
         except BusError:
             return Survey({}, {})
+        waiting = self._healing.waiting()
+        return Survey(found.states | dict.fromkeys(waiting, "failed"), found.failed | waiting)
 
     async def failures(self, failed: Mapping[str, str]) -> dict[str, Failure]:
         """Why these instances failed, given their units; without those that systemd does not tell of."""
@@ -122,13 +129,27 @@ class Fleet:
             found = await asyncio.gather(*(failure.read(self._bus, unit) for unit in failed.values()))
         except BusError:
             return {}
-        return {instance: why for instance, why in zip(failed, found, strict=True) if why}
+        return {
+            instance: self._with_remedy(unit, why)
+            for (instance, unit), why in zip(failed.items(), found, strict=True)
+            if why
+        }
+
+    def _with_remedy(self, unit: str, why: Failure) -> Failure:
+        """With what the agent is about to do about it."""
+        due = self._healing.due(unit)
+        if due is None:
+            return why
+        return replace(why, restarts=self._healing.failures(unit) - 1, next_start=due)
 
     def _unit_changed(self, unit: str, changed: dict[str, Any]) -> None:
         self._moved()
         named = instance_of_service(unit)
         if not named:
+            self._socket_changed(unit, changed)
             return
+        if str(changed.get("SubState")).startswith("auto-restart"):
+            self._healing.failed(unit)
         state = changed.get("ActiveState")
         if state is None:
             return
@@ -140,10 +161,16 @@ class Fleet:
         elif watch := self._close(unit) or self._endings.take(unit):
             self._end(watch, state)
 
+    def _socket_changed(self, unit: str, changed: dict[str, Any]) -> None:
+        if changed.get("ActiveState") == "failed" and instance_of_socket(unit):
+            self._healing.failed(unit)
+
     def _end(self, watch: Watch, state: str) -> None:
         if state == "deactivating":
             self._endings.stopping(watch)
         elif self._bus:
+            if watch.told_stop:
+                self._healing.ended_well(watch.settings.instance)
             task = asyncio.get_running_loop().create_task(self._endings.conclude(self._bus, watch))
             self._concluding.add(task)
             task.add_done_callback(self._concluded)
@@ -199,6 +226,7 @@ class Fleet:
         watch.told_no_counters = bool(totals and totals.told_no_counters)
         watch.earlier = self._earlier.get(watch.invocation)
         watch.usage = await self._endings.begin(self._bus, watch)
+        self._healing.started(watch.settings.instance)
         follower = asyncio.get_running_loop().create_task(watch.follow(self._bus))
         self._watches[service] = (watch, follower)
         follower.add_done_callback(lambda done: self._followed(service, done))

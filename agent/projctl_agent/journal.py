@@ -36,6 +36,7 @@ _KINDS_OF_AGENT = {
     messages.IDLE_STOP_REFUSED: Kind.IDLE_STOP_REFUSED,
     messages.ENDED: Kind.ENDED,
     messages.NO_COUNTERS: Kind.NO_COUNTERS,
+    messages.REARMED: Kind.REARMED,
 }
 #: What `projctl` writes before it carries out an order; its PROJCTL_EVENT= says which.
 _ORDER = "b3123d8caca15454c53c0abc7e83fb33"
@@ -48,6 +49,7 @@ _FIGURES = (
     "memory_peak_bytes",
     "bytes_in",
     "bytes_out",
+    "failures",
 )
 #: What they may tell in words.
 _TEXTS = ("activity", "processes", "socket")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 IDLE_STOP = "d649923182a64247b971172f532f4fa7"
 IDLE_STOP_REFUSED = "4bfa4131724e43068a337e1a258fcdbd"
 NO_COUNTERS = "4c17779e887147b59460df30aa683277"
+REARMED = "81f851c180ad1c9ddebebca04fb7db6b"
 ENDED = "e1e86dd2a61d1600d5a55b3ee7b3e42f"
 _NOTICE, _INFO, _WARNING = 5, 6, 4
 
@@ -57,6 +58,17 @@ def no_counters(instance: str, unit: str, invocation: str) -> None:
     _send(NO_COUNTERS, _NOTICE, text, _fields(instance, "no-counters", "no-counters", unit, invocation))
 
 
+def rearmed(instance: str, socket: str, result: str, times: int) -> None:
+    """A socket is opened that systemd gave up."""
+    _send(
+        REARMED,
+        _NOTICE,
+        f"Opened {socket} of project {instance} again, which systemd had given up ({result}).",
+        _fields(instance, "rearmed", result, f"projctl-{instance}.service", None)
+        | {"PROJCTL_SOCKET": socket, "PROJCTL_FAILURES": times},
+    )
+
+
 def ended(
     instance: str, unit: str, invocation: str, uptime: float, idle: float | None, figures: dict[str, object]
 ) -> None:
@@ -74,7 +86,9 @@ def ended(
     )
 
 
-def _fields(instance: str, event: str, reason: str | None, unit: str, invocation: str) -> dict[str, object]:
+def _fields(
+    instance: str, event: str, reason: str | None, unit: str, invocation: str | None
+) -> dict[str, object]:
     project, number = project_and_number(instance)
     return {
         "PROJCTL_PROJECT": project,

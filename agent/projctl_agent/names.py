@@ -10,7 +10,8 @@ _SOCKET = re.compile(
     rf"projctl-([a-z][a-z0-9-]{{0,62}})(\.[a-z][a-z0-9-]{{0,30}})?{_NUMBER}\.socket", re.ASCII
 )
 #: Ours, not a project's.
-RESERVED = frozenset({"agent", "agent-helper", "agent-metrics"})
+RESERVED = frozenset({"agent", "agent-helper", "agent-metrics", "agent-pause"})
+_PAUSE = "projctl-agent-pause@"
 UNIT_PATHS = "/org/freedesktop/systemd1/unit"
 #: How the object path of every unit of ours begins.
 PATH_PREFIX = f"{UNIT_PATHS}/projctl_2d"
@@ -37,6 +38,16 @@ def instance_of_socket(unit: str) -> str | None:
     """The instance that a socket belongs to; None for other units."""
     match = _SOCKET.fullmatch(unit)
     return match[1] + (match[3] or "") if match and match[1] not in RESERVED else None
+
+
+def pause_unit(service: str) -> str:
+    """The unit that holds up the starts of a service while it is starting itself."""
+    return f"{_PAUSE}{service.removeprefix('projctl-')}"
+
+
+def is_pause(unit: str) -> bool:
+    """Whether it is the pause of a project's service."""
+    return unit.startswith(_PAUSE) and instance_of_service(f"projctl-{unit.removeprefix(_PAUSE)}") is not None
 
 
 def project_and_number(instance: str) -> tuple[str, str | None]:

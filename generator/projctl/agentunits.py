@@ -19,6 +19,8 @@ SERVICE = "projctl-agent.service"
 #: What takes privileges; in a user's own manager the agent does it itself.
 HELPER = "projctl-agent-helper.service"
 _SOCKETS = ("projctl-agent.socket", "projctl-agent-metrics.socket")
+#: Holds up the starts of servers that fail again and again, for systemd before 254.
+_PAUSE = "projctl-agent-pause@.service"
 _HELPER_SOCKET = "projctl-agent-helper.socket"
 _PACKAGED, _PACKAGED_HELPER = "/usr/bin/projctl-agent", "/usr/bin/projctl-agent-helper"
 _LIBRARIES = ("projctl_agent", "dbus_fast", "prometheus_client", "psutil", "systemd")
@@ -56,7 +58,7 @@ def files(scope: Scope, units: Path, program: Path | None = None) -> dict[Path, 
     """
     source = "projctl-agent-user.service" if scope.user else SERVICE
     found = {scope.units / SERVICE: _marked((units / source).read_text())}
-    found |= {scope.units / name: _marked((units / name).read_text()) for name in sockets(scope)}
+    found |= {scope.units / name: _marked((units / name).read_text()) for name in (*sockets(scope), _PAUSE)}
     if not scope.user:
         found[scope.units / HELPER] = _marked((units / HELPER).read_text())
         found |= {path: _marked((units / name).read_text(), path) for name, path in _elsewhere().items()}

@@ -304,6 +304,8 @@ def _carry_out(
             announce.tell(scope, "apply", sorted(_servers(wave)))
             before.restarted += wave
             jobs.cycle(scope, wave)
+    if plan.touched:
+        jobs.end_pauses(scope, plan.touched)
 
 
 def _servers(units: Iterable[str]) -> set[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from projctl import announce, installed, systemctl
 from projctl.diagnostics import ProjctlError
-from projctl.names import backend_unit, instance_of, project_of, service_unit, waves
+from projctl.names import backend_unit, instance_of, pause_units, project_of, service_unit, waves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def start(scope: Scope, names: Sequence[str]) -> None:
     """Start the servers and wait until they are ready."""
     found = up_only(scope, servers(scope, names))
+    end_pauses(scope, found)
     _explained(systemctl.start, scope, [service_unit(server) for server in found])
 
 
@@ -43,9 +44,16 @@ def cycle(scope: Scope, units: Sequence[str]) -> None:
     def running(unit: str) -> bool:
         return states.get(unit, ("inactive", ""))[0] in ("active", "activating", "deactivating")
 
+    end_pauses(scope, [server for unit in units if (server := instance_of(unit))])
     # The restart of a server takes the proxy bound to it along, in one transaction; one that sleeps is started by it.
     backends = {unit: backend_unit(instance_of(unit) or "") for unit in units}
     systemctl.restart(scope, [backends[unit] if running(backends[unit]) else unit for unit in units])
+
+
+def end_pauses(scope: Scope, found: Iterable[str]) -> None:
+    """Let servers start at once that the agent lets wait because they failed: something may have mended them."""
+    wanted = {unit for server in found for unit in pause_units(server)}
+    systemctl.stop(scope, sorted(wanted & systemctl.units(scope, "projctl-agent-pause@*").keys()))
 
 
 def reload(scope: Scope, names: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 NAME_PATTERN = r"[a-z][a-z0-9-]{0,62}"
 #: `projctl-agent.service` and its sockets are ours; a project of that name would replace them.
-RESERVED_NAMES = frozenset({"agent", "agent-helper", "agent-metrics"})
+RESERVED_NAMES = frozenset({"agent", "agent-helper", "agent-metrics", "agent-pause"})
 TARGET = "projctl.target"
 SLICE = "projctl.slice"
 SHARDS = 64
@@ -39,6 +39,12 @@ def socket_unit(instance: str, socket: str, *, first: bool) -> str:
 def service_unit(instance: str) -> str:
     """The unit that the sockets of a server start."""
     return _unit(instance, "", "service")
+
+
+def pause_units(instance: str) -> list[str]:
+    """The units by which the agent holds up the starts of a server that fails again and again."""
+    units = (service_unit(instance), backend_unit(instance))
+    return [f"projctl-agent-pause@{unit.removeprefix('projctl-')}" for unit in units]
 
 
 def backend_unit(instance: str) -> str:

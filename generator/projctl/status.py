@@ -129,6 +129,8 @@ def _project(
     unit = backend if backend in units else front
     server = shown.get(unit, {})
     state = state_of(units, front, unit, shown)
+    if state == "asleep" and agent.get("state") == "failed":
+        state = "failed"  # the agent lets it wait for its next start
     up = state in ("running", "frozen", "starting", "stopping")
     entered = _integer(server.get("ActiveEnterTimestampMonotonic"))
     memory = _integer(server.get("MemoryCurrent")) if up else None

@@ -191,7 +191,9 @@ def test_a_failed_socket_is_what_failed() -> None:
     assert found.failed == {"a": "projctl-a.socket"}
     why = replace(FAILURE, result="trigger-limit-hit", socket=True)
     assert failure.explain(why, "crash", 0.0).startswith("socket: the server was started too often without")
-    assert failure.explain(replace(why, result="strange"), "crash", 0.0) == "socket: strange"
+    why = replace(why, result="strange")
+    assert failure.explain(why, "crash", 0.0) == "socket: strange, 6 times, opens again in 20 s"
+    assert failure.explain(replace(why, next_start=None), "crash", 0.0) == "socket: strange"
 
 
 def test_each_instance_has_its_state_and_the_server_is_what_failed() -> None:

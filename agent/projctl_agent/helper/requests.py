@@ -6,7 +6,7 @@ import json
 from enum import StrEnum
 from typing import NamedTuple
 
-from projctl_agent.names import instance_of_service, instance_of_socket
+from projctl_agent.names import instance_of_service, instance_of_socket, is_pause
 
 VERSION = 1
 LONGEST = 4096
@@ -47,7 +47,9 @@ def parse(line: bytes) -> Request:
     ((verb, unit),) = data.items()
     if verb not in set(Verb):
         raise RefusedError(f"unknown verb, must be one of: {', '.join(Verb)}")
-    if not isinstance(unit, str) or not (instance_of_service(unit) or instance_of_socket(unit)):
+    if not isinstance(unit, str) or not (
+        instance_of_service(unit) or instance_of_socket(unit) or is_pause(unit)
+    ):
         raise RefusedError("must name a service or socket of a project")
     if verb in _OF_SERVICES and (instance_of_service(unit) or ("", True))[1]:
         raise RefusedError(f"cannot {verb} that, must name a project's first service")

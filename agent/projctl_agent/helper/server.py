@@ -12,6 +12,7 @@ from projctl_agent.bus import Bus, BusError, Listener
 from projctl_agent.helper import ours, requests
 from projctl_agent.helper.freezer import Freezer
 from projctl_agent.helper.requests import RefusedError, Request, Verb
+from projctl_agent.names import is_pause
 from projctl_agent.notify import give_signs_of_life, listening_sockets, notify
 
 if TYPE_CHECKING:
@@ -101,7 +102,9 @@ class _Desk:
     async def _reply(self, line: bytes, tell: Callable[[str, str], None]) -> bytes:
         try:
             request = requests.parse(line)
-            await ours.check(self._bus, request.unit)
+            # The template of pauses is the agent's own, and comes from a package as it is.
+            if not is_pause(request.unit):
+                await ours.check(self._bus, request.unit)
             await self._do(request, tell)
         except (RefusedError, BusError) as error:
             return _answer(error=str(error))

@@ -1,0 +1,134 @@
+"""Servers that fail again and again: growing pauses, sockets that open again, and nobody else who notices."""
+
+from __future__ import annotations
+
+import re
+import sys
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from agent_stage import Stage, install_agent, wait_for
+from steps import SERVER, apply, projctl, projects, server
+
+from projctl.lab import Lab
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REARMED = "81f851c180ad1c9ddebebca04fb7db6b"
+STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"
+BROKEN = server(run=["/bin/sh", "-c", "exit 3"], listen=5001, idle="never")
+#: Crashes at its first start only.
+SCRIPT = f"test -e /run/once && exec {sys.executable} {SERVER}; touch /run/once; exit 3"
+ONCE = server(run=["/bin/sh", "-c", SCRIPT], listen=5006, idle="never")
+#: Ends without an error and without taking its connection.
+SHY = server(run="/bin/true", listen=5003, idle="never")
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with Lab.boot() as lab:
+        yield install_agent(lab)
+
+
+@pytest.fixture(scope="module")
+def wanted(stage: Stage) -> Iterator[dict[str, Any]]:
+    """The manifest's projects, of which one must serve all the while as if nothing was."""
+    found = {"calm": server(listen=5002, idle="never")}
+    apply(stage.lab, found)
+    before = stage.get(5002)
+    yield found
+    assert stage.get(5002) == before
+    assert restarts(stage, "calm") == 0
+
+
+def change(stage: Stage, wanted: dict[str, Any], **projects: Any) -> None:
+    """Apply the manifest with these projects new or changed."""
+    wanted.update(projects)
+    apply(stage.lab, wanted)
+
+
+def restarts(stage: Stage, name: str) -> int:
+    return stage.show(f"projctl-{name}.service", "NRestarts")[0]
+
+
+def shown(stage: Stage, name: str, pattern: str) -> None:
+    """Wait until the agent and `projctl status` say why a project failed and what comes next."""
+    found = lambda: stage.status()[name]["reason"] or ""  # noqa: E731
+    wait_for(lambda: re.fullmatch(pattern, found()), f"{pattern}, not {found()}")
+    said = projctl(stage.lab, "status", name).stdout
+    assert said.startswith(f"{name}: failed ("), said
+
+
+def provoke(stage: Stage, name: str, port: int) -> None:
+    """Connect, which makes systemd give the socket of a server up that does not care."""
+    stage.lab.connect(port).close()
+    wait_for(lambda: is_given_up(stage, name), "systemd to give the socket up")
+
+
+def is_given_up(stage: Stage, name: str) -> bool:
+    return stage.systemctl("show", "-P", "SubState", f"projctl-{name}.socket") == "failed"
+
+
+def test_the_pauses_of_a_crashing_server_grow_and_end_with_an_apply(
+    stage: Stage, wanted: dict[str, Any]
+) -> None:
+    change(stage, wanted, broken=BROKEN, once=ONCE)
+    stage.systemctl("start", "projctl-once.service", check=False)
+    with stage.lab.connect(5001, timeout=30.0) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        shown(stage, "broken", r"crash: exit status 3, 3 times, next start in [0-9] s")
+        entries = stage.entries(MESSAGE_ID=STARTING, UNIT="projctl-broken.service")
+        starts = [int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6 for entry in entries]
+        gaps = [later - earlier for earlier, later in pairwise(starts)]
+        assert gaps[0] < 2 <= gaps[1] < 4
+        assert projects(stage.lab)["broken"]["state"] == "failed"
+        # What waits all the while is answered as soon as the server is mended.
+        change(stage, wanted, broken=server(listen=5001, idle="never"))
+        assert b"pid " in b"".join(iter(lambda: client.recv(65536), b""))
+    assert stage.systemctl("list-units", "--plain", "--no-legend", "projctl-agent-pause@*") == ""
+    assert restarts(stage, "once") == 1
+
+
+def test_a_restart_by_hand_waits_for_no_pause(stage: Stage, wanted: dict[str, Any]) -> None:
+    change(stage, wanted, stuck={**BROKEN, "listen": 5005})
+    stage.systemctl("start", "--no-block", "projctl-stuck.service")
+    shown(stage, "stuck", r"crash: exit status 3, [34] times, next start in [0-9] s")
+    before = stage.starts("stuck")
+    projctl(stage.lab, "restart", "stuck", check=False)
+    wait_for(lambda: stage.starts("stuck") > before, "another start", 2.0)
+    projctl(stage.lab, "stop", "stuck")
+
+
+def test_a_socket_that_systemd_gave_up_opens_again(stage: Stage, wanted: dict[str, Any]) -> None:
+    change(stage, wanted, shy=SHY)
+    words = "socket: the server was started too often without taking a connection"
+    provoke(stage, "shy", 5003)
+    shown(stage, "shy", rf"{words}, opens again in \d s")
+    wait_for(lambda: not is_given_up(stage, "shy"), "the socket open again")
+    (entry,) = stage.entries(MESSAGE_ID=REARMED, PROJCTL_PROJECT="shy")
+    assert (entry["PROJCTL_FAILURES"], entry["PROJCTL_SOCKET"]) == ("1", "projctl-shy.socket")
+    assert entry["PROJCTL_REASON"] == "trigger-limit-hit"
+    provoke(stage, "shy", 5003)
+    shown(stage, "shy", rf"{words}, 2 times, opens again in \d s")
+    told = projctl(stage.lab, "logs", "shy", "-n", "1000").stdout
+    assert "Opened projctl-shy.socket of project shy again" in told
+    # Mended, it opens with the apply, and what was before is forgotten once it was stopped for being idle.
+    change(stage, wanted, shy=server(listen=5003, idle="1s"))
+    assert stage.get(5003)
+    stage.wait_until_asleep("shy")
+    change(stage, wanted, shy=SHY)
+    provoke(stage, "shy", 5003)
+    shown(stage, "shy", rf"{words}, opens again in \d s")
+
+
+def test_an_agent_that_comes_later_opens_what_failed_before(stage: Stage, wanted: dict[str, Any]) -> None:
+    # A server that crashed once has run well for a while: systemd's count of its restarts begins anew.
+    assert "exited, code=exited, status=3" in projctl(stage.lab, "logs", "once").stdout
+    wait_for(lambda: restarts(stage, "once") == 0, "no restarts to count")
+    stage.systemctl("stop", "projctl-agent.service")
+    change(stage, wanted, late={**SHY, "listen": 5004})
+    provoke(stage, "late", 5004)
+    stage.systemctl("start", "projctl-agent.service")
+    wait_for(lambda: stage.entries(MESSAGE_ID=REARMED, PROJCTL_PROJECT="late"), "the socket open again")
