@@ -6,6 +6,7 @@ import math
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from projctl.listing import span
 from projctl.report import figures
 from projctl.report.markup import tag
 from projctl.report.series import CLASSES
@@ -27,6 +28,9 @@ ROWS = 24
 _ROW = 18.0
 _NAME = 150.0
 _LETTERS = 22
+#: How long bars with a figure behind them may be.
+_BARS = _WIDTH - _NAME - 140
+_TARGET = 0.999
 
 _KINDS = {"ports": "", "backend_ports": " backend", "listen": " listen"}
 
@@ -77,13 +81,16 @@ def _when(bucket: Bucket, zone: tzinfo) -> str:
 
 
 def _dates(series: Series, zone: tzinfo) -> list[tuple[int, str]]:
-    """At most seven labels."""
-    form = "%H:%M" if series.step == "hour" else "%d %b"
-    count = len(series.buckets)
-    every = max(1, -(-count // 7))
+    """At most eight labels: days, and between them round hours."""
+    begins = [datetime.fromtimestamp(bucket.span.begin, zone) for bucket in series.buckets]
+    if series.step != "hour":
+        every = max(1, -(-len(begins) // 8))
+        return [(i, f"{begin:%d %b}") for i, begin in enumerate(begins) if i % every == 0]
+    every = next((hours for hours in (1, 2, 3, 4, 6, 12) if len(begins) <= 8 * hours), 12)
     return [
-        (i, datetime.fromtimestamp(series.buckets[i].span.begin, zone).strftime(form))
-        for i in range(0, count, every)
+        (i, f"{begin:%H:%M}" if begin.hour else f"{begin:%d %b}")
+        for i, begin in enumerate(begins)
+        if begin.hour % every == 0
     ]
 
 
@@ -140,31 +147,39 @@ def availability(projects: Sequence[Project]) -> Element | None:
     if not known:
         return None
     worst = sorted(known, key=lambda item: (item[0], item[1].name))[:ROWS]
-    low = next(bound for bound in (0.99, 0.95, 0.9, 0.5, -1.0) if worst[0][0] > bound)
-    low = max(0.0, low)
-    room = _WIDTH - _NAME - 90
-    rows = []
-    for place, (share, project) in enumerate(worst):
-        y = 20 + place * _ROW
-        length = room * (share - low) / (1 - low)
-        text = figures.percent(share, 3)
-        rows += [
-            _row_name(project.name, y),
-            tag("rect", x=_NAME, y=y + 3, width=room, height=_ROW - 6, class_="rest"),
-            tag(
-                "rect", tag("title", f"{project.name}: {text}"), x=_NAME, y=y + 3, width=length, height=_ROW - 6,
-                class_="ok" if share > 0.999 else "bad",
-            ),
-            tag("text", text, x=_NAME + room + 8, y=y + 13),
-        ]  # fmt: skip
-    at = _NAME + room * (0.999 - low) / (1 - low)
+    low = next((bound for bound in (0.999, 0.99, 0.95, 0.9, 0.5) if worst[0][0] > bound), 0.0)
+    rows = [
+        _available(share, project, 20 + place * _ROW, low) for place, (share, project) in enumerate(worst)
+    ]
     height = 24 + len(worst) * _ROW
-    target = tag("line", tag("title", "target: 99.9 %"), x1=at, x2=at, y1=18, y2=height - 4, class_="target")
     scale = [
         tag("text", figures.percent(low), x=_NAME, y=12),
-        tag("text", "99.9 %", x=at, y=12, class_="end"),
+        tag("text", "100 %", x=_NAME + _BARS, y=12, class_="end"),
     ]
-    return _svg("Availability by project, worst first", height, scale, rows, target)
+    return _svg("Availability by project, worst first", height, scale, rows, _target(low, height))
+
+
+def _available(share: float, project: Project, y: float, low: float) -> list[Element]:
+    """The row of a project; the bar begins at `low`."""
+    text = f"{figures.percent(share, 3)}, {span(project.unavailable_seconds)}"
+    length = _BARS * (share - low) / (1 - low)
+    hint = tag("title", f"{project.name}: {text}")
+    look = "ok" if share > _TARGET else "bad"
+    return [
+        _row_name(project.name, y),
+        tag("rect", x=_NAME, y=y + 3, width=_BARS, height=_ROW - 6, class_="rest"),
+        tag("rect", hint, x=_NAME, y=y + 3, width=length, height=_ROW - 6, class_=look),
+        tag("text", text, x=_NAME + _BARS + 8, y=y + 13),
+    ]
+
+
+def _target(low: float, height: float) -> list[Element]:
+    """The line of what is aimed at, where it lies on the scale."""
+    if low >= _TARGET:
+        return []
+    at = _NAME + _BARS * (_TARGET - low) / (1 - low)
+    hint = tag("title", f"target: {figures.percent(_TARGET)}")
+    return [tag("line", hint, x1=at, x2=at, y1=18, y2=height - 4, class_="target")]
 
 
 def activity(series: Series, projects: Sequence[Project], zone: tzinfo) -> Element:
@@ -188,7 +203,7 @@ def activity(series: Series, projects: Sequence[Project], zone: tzinfo) -> Eleme
             )
     y = len(ranked) * _ROW + 14
     labels = [
-        tag("text", text, x=_NAME + (place + 0.5) * pitch, y=y, class_="middle" if place else None)
+        tag("text", text, x=_NAME + (place + 0.5) * pitch, y=y, class_="middle")
         for place, text in _dates(series, zone)
     ]
     return _svg("Activity by project", y + 8, cells, labels)
@@ -197,7 +212,6 @@ def activity(series: Series, projects: Sequence[Project], zone: tzinfo) -> Eleme
 def ports(ranges: Sequence[RangeUse]) -> Element:
     """How full each range is."""
     rows = []
-    room = _WIDTH - _NAME - 90
     for place, use in enumerate(ranges):
         y, x = place * (_ROW + 4), _NAME
         rows.append(_row_name(f"{use.first}-{use.last}{_KINDS[use.kind]}", y))
@@ -205,12 +219,12 @@ def ports(ranges: Sequence[RangeUse]) -> Element:
             ("used", use.used, "used by projects"), ("other", use.others, "held by others"),
             ("barred", use.barred, "barred"), ("rest", use.free, "free"),
         ):  # fmt: skip
-            width = room * count / use.total
+            width = _BARS * count / use.total
             if width:
                 hint = tag("title", f"{use.first}-{use.last}: {count} {word}")
                 rows.append(tag("rect", hint, x=x, y=y + 2, width=width, height=_ROW - 3, class_=class_))
             x += width
-        rows.append(tag("text", f"{figures.percent(use.utilisation)}", x=_NAME + room + 8, y=y + 13))
+        rows.append(tag("text", f"{figures.percent(use.utilisation)}", x=_NAME + _BARS + 8, y=y + 13))
     return _svg("Ports by range", max(_ROW, len(ranges) * (_ROW + 4)), rows)
 
 

@@ -54,12 +54,15 @@ def _kpi(kpi: Kpi) -> Element:
         tag("h3", kpi.title),
         tag("div", value, class_="value none" if kpi.value is None else "value", data_kpi=kpi.key),
         tag("p", f"({more}", class_="note") if more else None,
-        tag("p", f"{verdict} (target: {kpi.target})", class_=f"verdict {verdict.replace(' ', '-')}")
-        if verdict
-        else None,
+        _verdict(verdict, kpi.target) if verdict else None,
         tag("p", kpi.note, class_="note"),
         class_="card",
     )
+
+
+def _verdict(verdict: str, target: str) -> Element:
+    judged = tag("strong", verdict, class_=verdict.replace(" ", "-"))
+    return tag("p", judged, " ", tag("span", f"target: {target}", class_="whole"), class_="verdict")
 
 
 def _advice(report: Report) -> Element:
@@ -131,7 +134,7 @@ def _availability(projects: Sequence[Project]) -> Element:
     if not known:
         return _chart(title, None)
     told = f"{out} of {len(known)} projects had an outage" if out else f"no outage of {len(known)} projects"
-    note = tag("p", f"{told}; the line is the target of 99.9 %" if out else told, class_="note")
+    note = tag("p", f"{told}; time out of service beside it" if out else told, class_="note")
     chart = charts.availability(projects)
     return (
         _chart(title, chart, note) if chart is not None else tag("div", tag("h3", title), note, class_="card")

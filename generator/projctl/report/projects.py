@@ -31,6 +31,7 @@ class Project:
     saved_gib_hours: float | None
     cold_p95: float | None
     availability: float | None
+    unavailable_seconds: float | None
     bytes: float | None
     exits: tuple[str, ...] = field(default=())
 
@@ -52,6 +53,7 @@ def _project(name: str, servers: Sequence[Server]) -> Project:
     known = [server for server in servers if server.memory is not None]
     seen = [server for server in servers if server.runs and server.lived]
     lived = math.fsum(total(server.lived) for server in seen)
+    out = math.fsum(total(server.outages) for server in seen)
     moved = [run.figures[key] for run in runs for key in ("bytes_in", "bytes_out") if key in run.figures]
     saved = math.fsum((server.always_on or 0) - (server.used or 0) for server in known)
     exits = dict.fromkeys(run.exit for run in reversed(runs) if run.exit and run.broke)
@@ -65,7 +67,8 @@ def _project(name: str, servers: Sequence[Server]) -> Project:
         memory_bytes=math.fsum(server.memory or 0 for server in known) / len(known) if known else None,
         saved_gib_hours=saved / GIB_HOUR if known else None,
         cold_p95=percentile([value for server in servers for value in server.cold], 0.95),
-        availability=1 - math.fsum(total(server.outages) for server in seen) / lived if lived else None,
+        availability=1 - out / lived if lived else None,
+        unavailable_seconds=out if lived else None,
         bytes=math.fsum(moved) if moved else None,
         exits=tuple(exits)[:3],
     )

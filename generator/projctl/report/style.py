@@ -34,8 +34,8 @@ p { margin: 0.3rem 0; }
 }
 .value { font-size: 1.7rem; line-height: 1.25; font-weight: 600; font-variant-numeric: tabular-nums; }
 .value.none { color: var(--muted); font-weight: 400; }
-.verdict { font-size: 0.82rem; font-weight: 600; }
-.verdict.met { color: var(--ok); } .verdict.not-met { color: var(--bad); } .verdict.not-known { color: var(--muted); }
+.verdict { font-size: 0.82rem; color: var(--muted); }
+.met { color: var(--ok); } .not-met { color: var(--bad); } .whole { white-space: nowrap; }
 .advice {
   display: grid; gap: 0.9rem; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr));
 }
@@ -69,7 +69,8 @@ footer { margin-top: 2.5rem; }
     --other: #9a7bb5; --barred: #aab2bd;
   }
   body { max-width: none; padding: 0; font-size: 11px; -webkit-print-color-adjust: exact; print-color-adjust: exact; }
-  .grid { grid-template-columns: repeat(5, 1fr); }
+  .grid { grid-template-columns: repeat(4, 1fr); }
+  .value { font-size: 1.3rem; }
   .charts { grid-template-columns: 1fr 1fr; }
   thead { display: table-header-group; }
   tr { break-inside: avoid; }
