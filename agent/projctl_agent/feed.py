@@ -120,6 +120,7 @@ class Feed:
         with self._places.take(request.uid) as free:
             if not free:
                 raise RefusedError("too many subscribers")
+            await self._read()  # what was before is not told as if it happened now
             subscriber = Subscriber(writer, self._unpublished() if request.more else frozenset())
             self._add(subscriber)
             try:

@@ -104,11 +104,12 @@ def take(lines: IO[bytes], count: int) -> list[dict[str, Any]]:
 
 
 def test_subscribers_get_the_past_and_then_what_happens(stage: Stage) -> None:
-    stage.project("sub", "5003", IdleStopSec="infinity")
+    stage.project("sub", "5003", IdleStopSec="60")
     begin = time.time()
     live = subscribe(stage)
     for _ in range(2):
         stage.get(5003)
+        wait_for(lambda: stage.status()["sub"]["would_stop_at"], "a look at it")
         stage.systemctl("stop", "projctl-sub.service")
     told = take(live, 8)
     assert names(told) == ["starting", "ready", "stopping", "stopped"] * 2
