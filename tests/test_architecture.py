@@ -31,6 +31,7 @@ PURE = [
     "ports",
     "registry",
     "shellwords",
+    "top",
     "unitfile",
     "values",
     "wrappers",

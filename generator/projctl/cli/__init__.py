@@ -34,6 +34,7 @@ _VERBS = {
     "start": "projctl.cli.jobs:start",
     "status": "projctl.cli.show:status",
     "stop": "projctl.cli.jobs:stop",
+    "top": "projctl.cli.top:top",
     "try": "projctl.cli.try_:command",
     "up": "projctl.cli.jobs:up",
 }

@@ -87,20 +87,12 @@ def _as_json(found: Inventory) -> dict[str, object]:
 
 
 def _print_all(found: Inventory) -> None:
-    _print_table(_RANGES, [_range_row(use) for use in found.ranges])
+    tables.show(_RANGES, [_range_row(use) for use in found.ranges])
     click.echo()
-    _print_table(_PORTS, [_port_row(use) for use in found.ports])
+    tables.show(_PORTS, [_port_row(use) for use in found.ports])
     gone = len({use.project for use in found.released})
     if gone and sys.stdout.isatty():
         click.echo(f"\nlast ports of {gone} more project{'s' * (gone != 1)} are remembered, see --json")
-
-
-def _print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    if not sys.stdout.isatty():
-        for row in [[column.heading for column in columns], *rows]:
-            click.echo("\t".join(row))
-        return
-    tables.show(columns, rows)
 
 
 def _range_row(use: portlist.RangeUse) -> list[str]:

@@ -16,12 +16,7 @@ from projctl.diagnostics import ProjctlError
 from projctl.scope import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from projctl.status import ProjectStatus
-
-#: Of states; of those that are not here (starting, stopping) yellow.
-_COLOURS = {"running": "green", "frozen": "cyan", "failed": "red", "asleep": None, "down": "red"}
 
 
 @click.command("list", epilog="\b\nExamples:\n  projctl list\n  projctl list --json | jq '.[].state'")
@@ -35,27 +30,14 @@ def list_(user: bool, host: str | None, machine: str | None, json_: bool) -> Non
     projects = status_.collect(scope)
     if json_:
         click.echo(json.dumps([project.as_json() for project in projects], indent=2))
-    elif sys.stdout.isatty():
-        _table(projects)
     else:
-        for row in ([column.heading for column in listing.COLUMNS], *map(listing.row, projects)):
-            click.echo("\t".join(row))
-
-
-def _table(projects: Sequence[ProjectStatus]) -> None:
-    """As wide as the terminal at the most, states in colour."""
-    rows = [listing.row(project) for project in projects]
-    styles = [{listing.STATE: _style(project.state)} for project in projects]
-    tables.show(listing.COLUMNS, rows, styles)
-
-
-def _style(state: str) -> str:
-    return "dim" if state == "asleep" else _COLOURS.get(state) or "yellow"
+        styles = [{listing.STATE: tables.style_of(project.state)} for project in projects]
+        tables.show(listing.COLUMNS, [listing.row(project) for project in projects], styles)
 
 
 def coloured(state: str, text: str) -> str:
     """The text in the colour of the state."""
-    return click.style(text, fg=_COLOURS.get(state, "yellow"), dim=state == "asleep")
+    return click.style(text, fg=tables.COLOURS.get(state, "yellow"), dim=state == "asleep")
 
 
 @click.command(epilog="\b\nExamples:\n  projctl status shop\n  projctl status shop --json")
