@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 import pytest
+from expositions import full_exposition
 
 from projctl import adapters, announce, manifest, status
 from projctl.cli import cli
@@ -16,10 +17,6 @@ from projctl.listen import SocketForm
 from projctl.model import Idle, Limits, Project, Settings
 from projctl.unitgenerator import main as unit_generator
 from projctl_agent import messages
-from projctl_agent.access.lines import Request
-from projctl_agent.access.tally import Log, Moment
-from projctl_agent.lifecycle import BUCKETS, Ledger, Totals
-from projctl_agent.metrics import Exposition, Snapshot
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -155,28 +152,19 @@ def test_every_field_of_a_listed_project_is_described() -> None:
     assert entries("projctl.1.md", "JSON") == fields
 
 
-def _log() -> Log:
-    """An access log in which there is something of everything."""
-    log = Log("projctl-shop.service", "json")
-    log.tally.begin(Moment("a", "b", 1))
-    log.tally.count(Request("200", 0.1), Moment("a", "b", 2))
-    return log
-
-
 def test_every_metric_is_described_with_its_type_and_the_other_way_round() -> None:
-    totals = Totals(starts=1, durations=[1] * (len(BUCKETS) + 1))
-    snapshot = Snapshot(Ledger({"shop": totals}), {"shop": "running"}, {"shop": 1}, {"shop": _log()})
-    text = Exposition().render(snapshot, "text/plain")[0].decode()
+    text = full_exposition()
     exported = set(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
     page = sections("projctl-agent.8.md")["METRICS"]
-    described = set(re.findall(r"^\*\*([a-z_]+)\*\*(?:\{.*\})? \((\w+)\)\n:   ", page, re.MULTILINE))
+    heads = re.findall(r"^(\*\*.+) \((\w+)\)\n:   ", page, re.MULTILINE)
+    described = {(name, kind) for head, kind in heads for name in re.findall(r"\*\*([a-z_]+)\*\*", head)}
     assert len(exported) >= 6
     assert described == exported
 
 
 def test_every_label_of_a_metric_is_described() -> None:
     page = sections("projctl-agent.8.md")["METRICS"]
-    described = dict(re.findall(r"^\*\*(projctl_[a-z_]+)\*\*\{(.+?)\}", page, re.MULTILINE))
+    described = dict(re.findall(r"\*\*(projctl_[a-z_]+)\*\*\{(.+?)\}", page))
     more = {"projctl_stops_total": "project, reason", "projctl_requests_total": "project, code"}
     assert more.items() <= described.items()
     assert {described[name] for name in described.keys() - more.keys() - {"projctl_build_info"}} == {

@@ -50,7 +50,7 @@ class Agent:
         self._pending: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._scrapes: Turns[tuple[bytes, str]] = Turns()
-        self._figures = Scrape(scope, self._fleet, state, _LOG.warning)
+        self._figures = Scrape(scope, lambda: self._ledger, self._fleet, state, _LOG.warning)
         self._feed = Feed(self._journal, lambda: self._cursor, self.catch_up)
         self._answers = Answers(
             self._journal, self._fleet, self._feed, lambda: self._ledger, self.catch_up, user=user
@@ -151,13 +151,18 @@ class Agent:
                 for count, (entry, after) in enumerate(entries, 1):
                     events = self._ledger.feed([entry]) if entry else []
                     self._feed.take(events, after)
+                    if entry:
+                        self._figures.feed(entry, events)
                     self._cursor = after
                     if count % _BATCH == 0:
                         await asyncio.sleep(0)
             except ValueError:
                 _LOG.warning("cannot use the journal cursor, reading the whole journal")
                 self._ledger, self._cursor = Ledger(), ""
+                self._figures.again()
                 self._news()
+            else:
+                self._figures.fed()
         self._feed.publish()
         if self._cursor != cursor:
             self._forget()
@@ -175,7 +180,7 @@ class Agent:
     async def _keep(self) -> None:
         """What no change asks for: use, and the figures of what runs."""
         while True:
-            await asyncio.sleep(_SAVE_AFTER)
+            await self._figures.lag.sleep(_SAVE_AFTER)
             while not await self._keep_figures():
                 pass  # as much as a scrape waits for, again and again: it breathes meanwhile
             uses = _uses(self._fleet.tracks())
@@ -189,7 +194,7 @@ class Agent:
             done = await self._figures.look()
         except OSError as error:
             _LOG.warning("cannot read the journal: %s", error)
-        self._figures.save()
+        self._figures.save(surely=True)
         return done
 
     def _save_tracks(self) -> None:
@@ -222,7 +227,7 @@ class Agent:
 
     async def _scrape(self, accept: str) -> tuple[bytes, str]:
         await self.catch_up()
-        return await self._figures.render(self._ledger, accept)
+        return await self._figures.render(accept)
 
 
 def _uses(known: dict[str, Track]) -> dict[str, tuple[float, str]]:

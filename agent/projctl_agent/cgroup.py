@@ -83,10 +83,20 @@ def _memory_of(process: psutil.Process) -> int:
         return int(process.memory_info().rss)
 
 
+def tasks(control_group: str) -> tuple[int, int]:
+    """How many processes and threads the group has now."""
+    place = directory(control_group)
+    return sum(1 for _ in processes(place)), sum(1 for _ in _identities(place, "cgroup.threads"))
+
+
 def processes(place: Path) -> Iterator[int]:
     """The processes of a group and the groups below it; those that come or go meanwhile may be missed."""
+    yield from _identities(place, "cgroup.procs")
+
+
+def _identities(place: Path, name: str) -> Iterator[int]:
     try:
-        for path in [place / "cgroup.procs", *place.glob("*/**/cgroup.procs")]:
+        for path in [place / name, *place.glob(f"*/**/{name}")]:
             yield from (int(line) for line in path.read_text().split())
     except OSError:
         return

@@ -50,7 +50,15 @@ def _totals(data: dict[str, Any]) -> Totals:
         _count(count)
     if len(totals.durations) != len(BUCKETS) + 1:
         raise ValueError("other buckets")
-    for count in (totals.starts, totals.rearmed, totals.leaks, totals.ordered_at, *totals.durations):
+    for count in (
+        totals.starts,
+        totals.rearmed,
+        totals.leaks,
+        totals.failed_starts,
+        totals.suppressed,
+        totals.ordered_at,
+        *totals.durations,
+    ):
         _count(count)
     for text in (totals.last_reason, totals.decided, totals.ordered, *totals.ended):
         _typed(text, str)
@@ -99,14 +107,18 @@ def save(path: Path, ledger: Ledger, cursor: str) -> None:
     replace_file(path, dump(ledger, cursor))
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Replace a file at once: a crash leaves the old one or the new one. Raises OSError."""
+def replace_file(path: Path, text: str, *, surely: bool = True) -> None:
+    """Replace a file at once: a crash leaves the old one or the new one, a power cut too if it is to be sure.
+
+    Raises OSError.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+            if surely:
+                file.flush()
+                os.fsync(file.fileno())
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -32,6 +32,7 @@ class Kind(StrEnum):
     WARM = "warm"
     LEAK = "leak"
     ORDER = "order"
+    SUPPRESSED = "suppressed"
 
 
 class Entry(NamedTuple):

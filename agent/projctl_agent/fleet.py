@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from projctl_agent import failure
+from projctl_agent import failure, usage
 from projctl_agent.bus import Bus, BusError, Listener, UnitRow
 from projctl_agent.endings import Endings
 from projctl_agent.healing import Healing
@@ -16,12 +16,13 @@ from projctl_agent.orders import Orders
 from projctl_agent.watch import Watch, open_watch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from projctl_agent.failure import Failure
     from projctl_agent.idle import Track
     from projctl_agent.lifecycle import Ledger
     from projctl_agent.settings import Settings
+    from projctl_agent.usage import Bytes
 
 #: Seconds until a question that systemd did not answer is repeated.
 _PAUSE = 1.0
@@ -104,6 +105,16 @@ class Fleet:
         """The settings of the instances that run, or did since the last call."""
         seen, self._seen = self._seen, {}
         return list((seen | {name: watch.settings for name, watch in self.watches().items()}).values())
+
+    async def counters(self, sockets: Mapping[str, Sequence[str]]) -> dict[str, Bytes]:
+        """What the sockets of each instance have counted, asked for at once; without those that do not count."""
+        if not self._bus:
+            return {}
+        try:
+            found = await asyncio.gather(*(usage.counters(self._bus, units) for units in sockets.values()))
+        except BusError:
+            return {}
+        return {instance: counted for instance, counted in zip(sockets, found, strict=True) if counted}
 
     def tracks(self) -> dict[str, Track]:
         """What is known of the use of each run, by invocation."""

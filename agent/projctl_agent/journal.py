@@ -40,6 +40,8 @@ _KINDS_OF_AGENT = {
 }
 #: What `projctl` writes before it carries out an order; its PROJCTL_EVENT= says which.
 _ORDER = "b3123d8caca15454c53c0abc7e83fb33"
+#: journald's own: it threw lines of a unit away.
+_SUPPRESSED = "a596d6fe7bfa4994828e72309e95d61e"
 #: What entries of ours may tell in numbers, each in a field of this name in capitals after PROJCTL_.
 _FIGURES = (
     "idle_seconds",
@@ -162,6 +164,14 @@ class Journal:
         reader.add_disjunction()
         for match in (*self._scope.person, *ours, f"MESSAGE_ID={_ORDER}"):
             reader.add_match(match)
+        if not projects:
+            reader.add_disjunction()
+            for match in ("_TRANSPORT=driver", f"MESSAGE_ID={_SUPPRESSED}"):
+                reader.add_match(match)
+
+    def _object(self, reader: sd.Reader) -> str:
+        """The unit that an entry of journald is about, as journald itself found."""
+        return _get(reader, f"OBJECT_SYSTEMD_{self._scope.unit_field}")
 
     def _units(self, reader: sd.Reader) -> list[str]:
         """The services of the projects that the journal knows, as matches; never none."""
@@ -187,6 +197,9 @@ class Journal:
         elif identity == _ORDER and not _is_a_projects(reader):
             kind, unit, invocation = Kind.ORDER, _get(reader, "PROJCTL_UNIT"), ""
             result = _get(reader, "PROJCTL_EVENT")
+        elif identity == _SUPPRESSED and (count := _get(reader, "N_DROPPED")).isdecimal():
+            kind, unit, invocation, result = Kind.SUPPRESSED, self._object(reader), "", ""
+            figures = {"dropped": int(count)}
         else:
             return None
         if not instance_of_service(unit):

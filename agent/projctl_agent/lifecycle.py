@@ -48,7 +48,8 @@ class Run:
 class Totals:
     """The totals of one project, and what they need to go on from.
 
-    `rearmed` counts sockets that were opened again, `leaks` runs that left something behind; `ordered` is what a
+    `rearmed` counts sockets that were opened again, `leaks` runs that left something behind, `failed_starts` runs
+    that went wrong before they were ready, `suppressed` lines that journald threw away; `ordered` is what a
     person ordered last, and when (monotonic), until a run has begun or ended since.
     """
 
@@ -63,6 +64,8 @@ class Totals:
     told_no_counters: bool = False
     rearmed: int = 0
     leaks: int = 0
+    failed_starts: int = 0
+    suppressed: int = 0
     ordered: str = ""
     ordered_at: int = 0
 
@@ -130,6 +133,8 @@ def _take(name: str, totals: Totals, entry: Entry, *, backend: bool) -> Iterator
             totals.ordered, totals.ordered_at = _ORDERS[entry.result], entry.monotonic
         if entry.result in _TOLD_ORDERS:
             yield _event(name, entry.result, entry)
+    elif entry.kind is Kind.SUPPRESSED:
+        totals.suppressed += int(entry.figures.get("dropped", 0))
     elif entry.kind in _OF_AGENT:
         yield from _note(name, totals, entry)
     else:
@@ -204,6 +209,8 @@ def _advance(name: str, totals: Totals, run: Run, entry: Entry) -> Iterator[Even
         run.exit, run.probe_failed = run.exit or entry.result, run.probe_failed or not run.exit
     elif entry.kind in _ENDS:
         reason = _reason(totals, run, entry)
+        if not run.active and not run.frontend and of_end(reason) in {"crashed", "oom"}:
+            totals.failed_starts += 1
         figures = _figures(run, entry, reason)
         _end(totals, entry.invocation, reason)
         yield _event(name, of_end(reason), entry, reason, figures)

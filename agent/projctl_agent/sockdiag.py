@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
@@ -80,13 +80,29 @@ def tcp_traffic(endpoints: Iterable[Endpoint], groups: Collection[int] = ()) -> 
     them (a user's manager opens them elsewhere, an old kernel does not tell) counts as a whole.
     """
     wanted = set(endpoints)
-    rows = [row for row in _tcp_rows({endpoint.port for endpoint in wanted}) if _is_wanted(row, wanted)]
+    return _sorted_out(_tcp_rows({endpoint.port for endpoint in wanted}), wanted, groups)
+
+
+def _sorted_out(every: Iterable[_Row], wanted: set[Endpoint], groups: Collection[int]) -> Traffic:
+    rows = [row for row in every if _is_wanted(row, wanted)]
     told = {row.port for row in rows if row.listens and row.group in groups}
     found = Traffic()
     for row in rows:
         if row.port not in told or row.group in groups:
             _add_tcp(found, row)
     return found
+
+
+def tcp_connections(targets: Sequence[tuple[Collection[Endpoint], Collection[int]]]) -> list[int]:
+    """How many connections each of these listeners and groups has, as tcp_traffic, by one look at the table."""
+    by_port: dict[int, list[_Row]] = {}
+    for row in _tcp_rows({endpoint.port for endpoints, _ in targets for endpoint in endpoints}):
+        by_port.setdefault(row.port, []).append(row)
+    counts = []
+    for endpoints, groups in targets:
+        rows = [row for port in {one.port for one in endpoints} for row in by_port.get(port, ())]
+        counts.append(len(_sorted_out(rows, set(endpoints), groups).connections))
+    return counts
 
 
 def _is_wanted(row: _Row, wanted: set[Endpoint]) -> bool:

@@ -21,8 +21,7 @@ def describe(
     decision = watch.decision if watch else None
     due = decision.would_stop_at if decision else None
     ended = totals.last_reason if totals else ""
-    if state == "failed" and ended == "max_runtime":
-        state = "asleep"  # systemd calls it failed, but the next connection starts it
+    state = actual(state, ended)
     return {
         "state": state,
         "idle_seconds": None if track is None else round(max(0.0, now - track.last_use), 3),
@@ -32,6 +31,12 @@ def describe(
         "reason": _reason(state, ended, watch, failed, now),
         "would_stop_at": None if due is None else round(time.time() + due - now, 3),
     }
+
+
+def actual(state: str | None, ended: str) -> str | None:
+    """The state of an instance whose last run ended for this reason."""
+    # systemd calls it failed, but the next connection starts it.
+    return "asleep" if state == "failed" and ended == "max_runtime" else state
 
 
 def _reason(

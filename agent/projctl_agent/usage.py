@@ -36,6 +36,11 @@ class Usage:
         self._seen = Figures(None, None, None)
         self._taken = -_FRESH
 
+    @property
+    def figures(self) -> Figures:
+        """What is known by now."""
+        return self._seen
+
     def look(self, *, pressing: bool = False) -> None:
         """Read the control group, not too often unless it is pressing; what it does not tell stays as it was."""
         now = time.monotonic()

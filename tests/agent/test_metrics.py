@@ -9,7 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from projctl_agent.entry import Entry, Kind
 from projctl_agent.lifecycle import Ledger
-from projctl_agent.metrics import Exposition, Snapshot
+from projctl_agent.meters.meter import Meter
+from projctl_agent.meters.project import Meters
+from projctl_agent.metrics import Exposition, Running, Snapshot
 
 assert openmetrics
 
@@ -26,7 +28,9 @@ def snapshot() -> Snapshot:
             Entry(Kind.STARTED, unit, "c" * 32, boot, 3_000_000, 3_000_000),
         ]
     )
-    return Snapshot(ledger, {"web": "running", "quiet": "asleep"}, {"web": 1234})
+    running = {"web": Running(5.0, None, 1234, 2, 1, 3)}
+    meters = {"web": Meters(Meter(2.5, {"a": 2.5}), peak=2345)}
+    return Snapshot(ledger, {"web": "running", "quiet": "asleep"}, running, meters)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +55,11 @@ def test_samples(accept: str, parse: object) -> None:
     assert found["projctl_running", web] == 1
     assert found["projctl_running", quiet] == 0
     assert found["projctl_memory_bytes", web] == 1234
+    assert found["projctl_memory_peak_bytes", web] == 2345
+    assert found["projctl_threads", web] == 3
+    assert ("projctl_idle_seconds", web) not in found
+    assert found["projctl_cpu_seconds_total", web] == 2.5
+    assert ("projctl_asleep_seconds_total", web) not in found
     assert found["projctl_start_duration_seconds_count", web] == 1
     assert found["projctl_start_duration_seconds_sum", web] == pytest.approx(0.3)
     assert found["projctl_start_duration_seconds_bucket", ("le", "0.25"), web] == 0

@@ -1,8 +1,8 @@
-"""Requests by status out of real servers' access logs: exact, before and after the agent restarts."""
+"""What real servers are counted for: requests by status, exactly, and use; before and after the agent restarts."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import server_cases
@@ -76,17 +76,15 @@ def test_what_happens_without_the_agent_is_counted_too(stage: Stage) -> None:
     ask(stage)
     wait_for(lambda: len(counted(stage)) == len(SERVERS), "a request of each counted")
     before = counted(stage)
-    for lose_file in (False, True):
-        stage.systemctl("stop", AGENT)
-        ask(stage)
-        stage.systemctl("stop", *(f"projctl-{name}.service" for name in SERVERS))
-        if lose_file:
-            stage.lab.file("/var/lib/projctl-agent/access.json").unlink()
-        stage.systemctl("start", AGENT)
-        ask(stage)
-        for codes in before.values():
-            codes["200"] += 2
-        wait_for(lambda: counted(stage) == before, "what was asked meanwhile counted")
+    stage.systemctl("stop", AGENT)
+    ask(stage)
+    stage.systemctl("stop", *(f"projctl-{name}.service" for name in SERVERS))
+    stage.lab.file("/var/lib/projctl-agent/access.json").unlink()
+    stage.systemctl("start", AGENT)
+    ask(stage)
+    for codes in before.values():
+        codes["200"] += 2
+    wait_for(lambda: counted(stage) == before, "what was asked meanwhile counted")
 
 
 def test_durations_and_first_responses(stage: Stage) -> None:
@@ -99,6 +97,97 @@ def test_durations_and_first_responses(stage: Stage) -> None:
         firsts = found["projctl_first_response_seconds_count", ("project", name)]
         assert firsts == found["projctl_starts_total", ("project", name)]
         assert 0 < found["projctl_first_response_seconds_sum", ("project", name)] < 60 * firsts
+
+
+GROWS = ("cpu_seconds_total", "receive_bytes_total", "transmit_bytes_total", "running_seconds_total")
+
+
+def use(stage: Stage, name: str) -> dict[str, float]:
+    """What a project used so far."""
+    found = stage.metrics()
+    return {figure: found[f"projctl_{figure}", ("project", name)] for figure in GROWS}
+
+
+def grows(stage: Stage, name: str, before: dict[str, float]) -> None:
+    """Ask, and see every figure grow by it; none has fallen."""
+    for _ in range(20):
+        ask(stage, times=5)
+        after = use(stage, name)
+        if all(after[figure] > before[figure] for figure in GROWS):
+            break
+    assert all(after[figure] > before[figure] for figure in GROWS), (before, after)
+
+
+def test_use_moves_and_never_falls(stage: Stage) -> None:
+    ask(stage)
+    names = ("gunicorn", "uvicorn", "nginx")
+    wait_for(lambda: all(name in stage.status() for name in names), "all of them watched")
+    before = {name: use(stage, name) for name in names}
+    for name in names:
+        grows(stage, name, before[name])
+        found, key = stage.metrics(), ("project", name)
+        assert found["projctl_memory_peak_bytes", key] >= found["projctl_memory_bytes", key] > 1_000_000
+        assert found["projctl_threads", key] >= found["projctl_processes", key] >= 1
+        assert found["projctl_uptime_seconds", key] > found["projctl_idle_seconds", key] >= 0
+    with stage.lab.connect(SERVERS["nginx"]):
+        wait_for(lambda: stage.metrics()["projctl_connections", key] == 1, "an open connection")
+    before = {name: use(stage, name) for name in names}
+    stage.systemctl("kill", "-s", "KILL", AGENT)
+    wait_for(lambda: stage.systemctl("show", "-P", "ActiveState", AGENT) == "active", "a new agent")
+    for name in names:
+        assert all(value >= before[name][figure] for figure, value in use(stage, name).items())
+    stage.systemctl("stop", AGENT)
+    ask(stage)
+    stage.systemctl("stop", *(f"projctl-{name}.service" for name in names))
+    stage.systemctl("start", AGENT)
+    for name in names:
+        assert all(value >= before[name][figure] for figure, value in use(stage, name).items())
+        assert ("projctl_memory_bytes", ("project", name)) not in stage.metrics()
+    for name in names:
+        grows(stage, name, use(stage, name))
+
+
+def test_sleep_and_what_it_saves(stage: Stage) -> None:
+    stage.project("sleeper", "3607")
+    key = ("project", "sleeper")
+    stage.get(3607)
+    stage.wait_until_asleep("sleeper")
+    wait_for(lambda: ("projctl_asleep_seconds_total", key) in stage.metrics(), "sleep seen")
+    stage.get(3607)
+
+    def found() -> dict[tuple[Any, ...], float]:
+        return stage.metrics()
+
+    wait_for(lambda: ("projctl_memory_saved_byte_seconds_total", key) in found(), "what it saved")
+    slept, saved = (
+        found()[f"projctl_{name}_total", key] for name in ("asleep_seconds", "memory_saved_byte_seconds")
+    )
+    peak = found()["projctl_memory_peak_bytes", key]
+    assert slept > 5
+    assert 1_000_000 * slept < saved <= 2 * peak * slept
+
+
+def test_what_journald_threw_away_is_told(stage: Stage) -> None:
+    flood = (
+        "import time\nfor _ in range(1000): print('line')\nprint(flush=True)\ntime.sleep(1.2)\nprint('again')"
+    )
+    stage.lab.write("/run/flood.py", flood)
+    limit = "ExecStartPre=/usr/bin/python3 /run/flood.py\nLogRateLimitIntervalSec=1s\nLogRateLimitBurst=10"
+    stage.project("flood", "3608", service=limit)
+    stage.get(3608)
+    wait_for(
+        lambda: stage.metrics()["projctl_suppressed_lines_total", ("project", "flood")] > 10, "suppression"
+    )
+    assert stage.metrics()["projctl_suppressed_lines_total", ("project", "sleeper")] == 0
+
+
+def test_promtool_finds_nothing_to_say(stage: Stage) -> None:
+    for accept in ("text/plain", "application/openmetrics-text"):
+        fetch = ["curl", "-s", "-H", f"Accept: {accept}", "http://127.0.0.1:9753/metrics"]
+        text = stage.lab.run(fetch).stdout
+        assert text.count("\n") > 200
+    done = stage.lab.run(["promtool", "check", "metrics"], input=stage.get(9753, "/metrics"), check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_only_its_own_lines_count(stage: Stage) -> None:

@@ -9,8 +9,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from projctl_agent import __version__
-from projctl_agent.metrics import lifecycle, requests
-from projctl_agent.metrics.family import gauge
+from projctl_agent.metrics import lifecycle, requests, usage
+from projctl_agent.metrics.family import gauge, lone_histogram
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from projctl_agent.metrics.snapshot import Snapshot
 
+_LAG = "How much later than wanted the agent's event loop woke up, measured every half minute."
 _OPEN = "application/openmetrics-text"
 
 
@@ -32,8 +33,9 @@ class _Projects(Collector):
     def collect(self) -> Iterator[Metric]:
         text = "The version of projctl-agent."
         yield gauge("projctl_build_info", text, [((__version__,), 1)], ("version",))
-        for families in (lifecycle.families, requests.families):
+        for families in (lifecycle.families, usage.families, requests.families):
             yield from families(self._snapshot)
+        yield lone_histogram("projctl_agent_loop_lag_seconds", _LAG, self._snapshot.lag)
 
 
 class Exposition:

@@ -43,6 +43,13 @@ def histogram(name: str, text: str, samples: Iterable[tuple[str, Histogram]]) ->
     return family
 
 
+def lone_histogram(name: str, text: str, values: Histogram) -> Metric:
+    """A histogram without labels."""
+    family = HistogramMetricFamily(name, text)
+    family.add_metric([], list(_cumulative(values)), values.sum)
+    return family
+
+
 def _cumulative(values: Histogram) -> Iterator[tuple[str, float]]:
     total = 0
     for bound, count in zip((*map(str, values.bounds), "+Inf"), values.counts, strict=True):

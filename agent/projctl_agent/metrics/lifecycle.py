@@ -22,11 +22,24 @@ _ENDS = (
     "manual (somebody stopped it), apply, override (apply or other ports needed it), "
     "exit (ended by itself without an error) or lost (no entry tells: a power cut, a vacuumed journal)"
 )
-_MEMORY = (
-    "Memory of the running project in bytes: memory.current of its control group, or without a memory "
-    "controller the sum over its processes (PSS, or RSS where PSS cannot be read)."
+#: States in which there is a server.
+_UP = frozenset({"running", "starting", "stopping", "frozen"})
+#: Name, help, field of Totals.
+_COUNTS = (
+    ("projctl_failed_starts", "Runs that went wrong before they were ready.", "failed_starts"),
+    ("projctl_rearmed_sockets", "Sockets that were opened again after systemd gave them up.", "rearmed"),
+    ("projctl_leaks", "Runs that left something behind.", "leaks"),
+    (
+        "projctl_suppressed_lines",
+        "Lines of the project that journald threw away: its logs have holes.",
+        "suppressed",
+    ),
 )
-_UP = frozenset({"running", "starting", "stopping"})
+_STATES = {
+    "frozen": "Whether the server is frozen (1) or not (0).",
+    "failed": "Whether the project cannot be started or waits before it is tried again (1) or not (0).",
+    "down": "Whether the project's sockets are closed (1) or not (0).",
+}
 
 
 def families(snapshot: Snapshot) -> Iterator[Metric]:
@@ -48,8 +61,11 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
     text = "Seconds from the beginning of a start until systemd held it for done."
     durations = [(name, Histogram(BUCKETS, of.durations, of.duration_sum)) for name, of in totals]
     yield histogram("projctl_start_duration_seconds", text, durations)
-    running = [((name,), float(snapshot.states.get(name) in _UP)) for name in names]
-    yield gauge("projctl_running", "Whether the project's server runs (1) or not (0).", running)
-    yield gauge(
-        "projctl_memory_bytes", _MEMORY, [((name,), size) for name, size in sorted(snapshot.memory.items())]
-    )
+    for name, text, field in _COUNTS:
+        yield counter(name, text, [((project,), getattr(of, field)) for project, of in totals])
+    states = [(name, snapshot.states.get(name)) for name in names]
+    up = [((name,), float(state in _UP)) for name, state in states]
+    yield gauge("projctl_running", "Whether there is a server (1), frozen or not, or none (0).", up)
+    for state in ("frozen", "failed", "down"):
+        found = [((name,), float(now == state)) for name, now in states]
+        yield gauge(f"projctl_{state}", _STATES[state], found)

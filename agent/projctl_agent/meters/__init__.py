@@ -1,0 +1,1 @@
+"""Figures that only grow: what runs used, how long they ran and slept; no restart makes them fall."""
