@@ -159,8 +159,7 @@ class Fleet:
         if not named:
             self._socket_changed(unit, changed)
             return
-        if str(changed.get("SubState")).startswith("auto-restart"):
-            self._healing.failed(unit)
+        self._heal(unit, changed)
         state = changed.get("ActiveState")
         if state is None:
             return
@@ -173,8 +172,18 @@ class Fleet:
             self._end(watch, state)
 
     def _socket_changed(self, unit: str, changed: dict[str, Any]) -> None:
-        if changed.get("ActiveState") == "failed" and instance_of_socket(unit):
+        state = changed.get("ActiveState")
+        if state == "failed" and instance_of_socket(unit):
             self._healing.failed(unit)
+        elif state:
+            self._healing.moved_on(unit)
+
+    def _heal(self, service: str, changed: dict[str, Any]) -> None:
+        state, waits = changed.get("ActiveState"), str(changed.get("SubState")).startswith("auto-restart")
+        if waits:
+            self._healing.failed(service)
+        elif state in {"active", "activating"} or (state == "inactive" and not changed.get("Job", [1])[0]):
+            self._healing.moved_on(service)
 
     def _end(self, watch: Watch, state: str) -> None:
         if state == "deactivating":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -68,6 +69,11 @@ class Healing:
         self._tasks[unit] = task
         task.add_done_callback(lambda done: self._done(unit, done))
 
+    def moved_on(self, unit: str) -> None:
+        """The unit was opened, started or stopped by somebody else: there is nothing to wait for any more."""
+        if unit in self._due:
+            self._tasks[unit].cancel()
+
     def started(self, instance: str) -> None:
         """A server runs: once it has for a while, it is well."""
         if self._units_of(instance):
@@ -96,13 +102,16 @@ class Healing:
 
     def _done(self, unit: str, task: asyncio.Task[None]) -> None:
         del self._tasks[unit]
-        self._due.pop(unit, None)
         if not task.cancelled() and (error := task.exception()):
             self._report(f"cannot mend {unit}: {error}")
 
-    async def _wait(self, unit: str, seconds: float) -> None:
+    async def _wait(self, unit: str) -> None:
+        seconds = wait(self._failures[unit])
         self._due[unit] = time.monotonic() + seconds
-        await asyncio.sleep(seconds)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            del self._due[unit]
 
     async def _open_again(self, bus: Bus, orders: Orders, unit: str) -> None:
         """Open a socket after a while, again and again until it is open or failed for another reason."""
@@ -111,7 +120,7 @@ class Healing:
             if state != "failed" or result not in _GIVEN_UP:
                 return
             self._failures[unit] += 1
-            await self._wait(unit, wait(self._failures[unit]))
+            await self._wait(unit)
             (state,) = await bus.properties((unit, UNIT, "ActiveState"))
             if state != "failed":
                 return
@@ -122,7 +131,7 @@ class Healing:
                 continue
             messages.rearmed(_instance(unit), unit, result, self._failures[unit])
             # Should the order come to nothing, the next round sees that.
-            await self._wait(unit, 1.0)
+            await asyncio.sleep(1.0)
 
     async def _let_wait(self, bus: Bus, orders: Orders, unit: str) -> None:
         """Put a pause before the next start of a service, where systemd's own pauses do not grow.
@@ -136,8 +145,11 @@ class Healing:
             return
         pause = pause_unit(unit)
         await orders.start(pause)
-        await self._wait(unit, wait(self._failures[unit]))
-        await bus.stop_unit(pause)
+        try:
+            await self._wait(unit)
+        finally:
+            with contextlib.suppress(BusError):  # it is gone already, or the connection is
+                await bus.stop_unit(pause)
 
     def _look_whether_well(self, instance: str) -> None:
         if self._bus:

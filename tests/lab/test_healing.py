@@ -54,11 +54,13 @@ def restarts(stage: Stage, name: str) -> int:
 
 
 def shown(stage: Stage, name: str, pattern: str) -> None:
-    """Wait until the agent and `projctl status` say why a project failed and what comes next."""
-    found = lambda: stage.status()[name]["reason"] or ""  # noqa: E731
-    wait_for(lambda: re.fullmatch(pattern, found()), f"{pattern}, not {found()}")
-    said = projctl(stage.lab, "status", name).stdout
-    assert said.startswith(f"{name}: failed ("), said
+    """Wait until the agent says that a project failed, why, and what comes next."""
+
+    def tells() -> bool:
+        found = stage.status()[name]
+        return found["state"] == "failed" and bool(re.fullmatch(pattern, found["reason"] or ""))
+
+    wait_for(tells, f"{pattern}, not {stage.status()[name]}")
 
 
 def provoke(stage: Stage, name: str, port: int) -> None:
@@ -83,11 +85,11 @@ def test_the_pauses_of_a_crashing_server_grow_and_end_with_an_apply(
         starts = [int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6 for entry in entries]
         gaps = [later - earlier for earlier, later in pairwise(starts)]
         assert gaps[0] < 2 <= gaps[1] < 4
-        assert projects(stage.lab)["broken"]["state"] == "failed"
+        wait_for(lambda: projects(stage.lab)["broken"]["state"] == "failed", "projctl to say that it failed")
         # What waits all the while is answered as soon as the server is mended.
         change(stage, wanted, broken=server(listen=5001, idle="never"))
         assert b"pid " in b"".join(iter(lambda: client.recv(65536), b""))
-    assert stage.systemctl("list-units", "--plain", "--no-legend", "projctl-agent-pause@*") == ""
+    wait_for(lambda: stage.status()["broken"]["state"] == "running", "it running")
     assert restarts(stage, "once") == 1
 
 
@@ -98,29 +100,36 @@ def test_a_restart_by_hand_waits_for_no_pause(stage: Stage, wanted: dict[str, An
     before = stage.starts("stuck")
     projctl(stage.lab, "restart", "stuck", check=False)
     wait_for(lambda: stage.starts("stuck") > before, "another start", 2.0)
+    shown(stage, "stuck", r"crash: exit status 3, .*next start in [0-9]+ s")
     projctl(stage.lab, "stop", "stuck")
+    wait_for(lambda: stage.status()["stuck"]["state"] == "asleep", "nothing to wait for")
+    assert stage.systemctl("list-units", "--plain", "--no-legend", "projctl-agent-pause@*") == ""
 
 
 def test_a_socket_that_systemd_gave_up_opens_again(stage: Stage, wanted: dict[str, Any]) -> None:
     change(stage, wanted, shy=SHY)
-    words = "socket: the server was started too often without taking a connection"
     provoke(stage, "shy", 5003)
-    shown(stage, "shy", rf"{words}, opens again in \d s")
-    wait_for(lambda: not is_given_up(stage, "shy"), "the socket open again")
+    wait_for(lambda: stage.entries(MESSAGE_ID=REARMED, PROJCTL_PROJECT="shy"), "the socket open again")
     (entry,) = stage.entries(MESSAGE_ID=REARMED, PROJCTL_PROJECT="shy")
     assert (entry["PROJCTL_FAILURES"], entry["PROJCTL_SOCKET"]) == ("1", "projctl-shy.socket")
     assert entry["PROJCTL_REASON"] == "trigger-limit-hit"
+    # The waits grow, and with them the time in which to see what is said.
     provoke(stage, "shy", 5003)
-    shown(stage, "shy", rf"{words}, 2 times, opens again in \d s")
+    wait_for(lambda: not is_given_up(stage, "shy"), "the socket open once more")
+    provoke(stage, "shy", 5003)
+    words = "socket: the server was started too often without taking a connection"
+    shown(stage, "shy", rf"{words}, 3 times, opens again in \d s")
     told = projctl(stage.lab, "logs", "shy", "-n", "1000").stdout
     assert "Opened projctl-shy.socket of project shy again" in told
     # Mended, it opens with the apply, and what was before is forgotten once it was stopped for being idle.
     change(stage, wanted, shy=server(listen=5003, idle="1s"))
     assert stage.get(5003)
     stage.wait_until_asleep("shy")
+    known = len(stage.entries(MESSAGE_ID=REARMED, PROJCTL_PROJECT="shy"))
     change(stage, wanted, shy=SHY)
     provoke(stage, "shy", 5003)
-    shown(stage, "shy", rf"{words}, opens again in \d s")
+    wait_for(lambda: len(stage.entries(MESSAGE_ID=REARMED, PROJCTL_PROJECT="shy")) > known, "it open again")
+    assert stage.entries(MESSAGE_ID=REARMED, PROJCTL_PROJECT="shy")[-1]["PROJCTL_FAILURES"] == "1"
 
 
 def test_an_agent_that_comes_later_opens_what_failed_before(stage: Stage, wanted: dict[str, Any]) -> None:
