@@ -54,6 +54,7 @@ PURE = [
     "report/markup",
     "report/page",
     "report/projects",
+    "report/requests",
     "report/series",
     "report/servers",
     "report/spans",

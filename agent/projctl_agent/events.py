@@ -22,13 +22,18 @@ def describe(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser = verbs.add_parser(
         "events", help="print what happened to projects", description="Prints what happened to projects."
     )
+    add_window(parser)
+    parser.add_argument("--project", action="append", metavar="NAME", help="of this project; may be repeated")
+    parser.add_argument("--follow", action="store_true", help="go on with what happens from now on")
+    parser.add_argument("--json", action="store_true", help="print each as an object of JSON")
+
+
+def add_window(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say whose projects are meant, and which time."""
     user = "the user's own projects, not the system's"
     parser.add_argument("--user", action="store_true", default=argparse.SUPPRESS, help=user)
     parser.add_argument("--since", type=_moment, metavar="TIME", help="from then on, as journalctl takes it")
     parser.add_argument("--until", type=_moment, metavar="TIME", help="up to then")
-    parser.add_argument("--project", action="append", metavar="NAME", help="of this project; may be repeated")
-    parser.add_argument("--follow", action="store_true", help="go on with what happens from now on")
-    parser.add_argument("--json", action="store_true", help="print each as an object of JSON")
 
 
 def _moment(text: str) -> float:

@@ -9,9 +9,10 @@ import signal
 import sys
 from pathlib import Path
 
-from projctl_agent import __version__, events
+from projctl_agent import __version__, events, requests
 
 _NAME = "projctl-agent"
+_VERBS = {"events": events, "requests": requests}
 
 
 def main() -> None:
@@ -19,7 +20,7 @@ def main() -> None:
     options = _parse(sys.argv[1:])
     logging.basicConfig(format=f"{_NAME}: %(message)s", level=logging.WARNING)
     try:
-        sys.exit(events.run(options) if options.verb else _run(user=options.user))
+        sys.exit(_VERBS[options.verb].run(options) if options.verb else _run(user=options.user))
     except ModuleNotFoundError as error:
         sys.exit(
             _fail(f'cannot find the Python module "{error.name}"; install projctl with its extra "agent"')
@@ -35,7 +36,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--user", action="store_true", help="watch the user's own manager, not the system's")
     parser.add_argument("--version", action="version", version=f"{_NAME} {__version__}")
-    events.describe(parser.add_subparsers(dest="verb", metavar="events"))
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+    for verb in _VERBS.values():
+        verb.describe(verbs)
     return parser.parse_args(arguments)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from agent_stage import Stage, install_agent, wait_for
-from steps import apply, projctl, server
+from steps import SERVER, apply, projctl, server
 
 from projctl.lab import Lab
 
@@ -17,12 +18,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAP = {"stop": "1s", "min_uptime": "1s"}
+#: What requests took that a server tells of, in milliseconds: the 19th of 20 decides the p95.
+TOOK = [*range(5, 22), 40, 90, 3000]
+LOGGED = "; ".join(f"echo answered 200 in {took}" for took in TOOK)
 PROJECTS = {
     "blog": server(listen=5001, idle=NAP),
     "shop": server(listen=5002, idle=NAP),
     "wiki": server(listen=5003, idle="1h"),
     "late": server(listen=5004, health=["/bin/false"], start_timeout="1s"),
     "spare": server(listen=5005),
+    "chat": server(
+        run=["sh", "-c", f"{LOGGED}; exec {sys.executable} {SERVER}"],
+        listen=5006,
+        idle="1h",
+        access_log=r"answered (?P<status>\d+) in (?P<milliseconds>\d+)",
+    ),
 }
 
 
@@ -69,6 +79,8 @@ def record(stage: Stage) -> Record:
         nap(stage, found, "blog")
     crash(stage, found)
     restart(stage, found)
+    stage.get(5006)
+    found.started(stage, "chat")
     stage.systemctl("start", "projctl-late.service", check=False)
     found.starts["late"] += 1
     begun, ended = times(stage, "late", "InactiveExit", "InactiveEnter")
@@ -157,17 +169,24 @@ def test_availability(report: dict[str, Any]) -> None:
     assert report["kpis"]["availability"]["met"] is False
 
 
+def test_requests(report: dict[str, Any]) -> None:
+    found = report["kpis"]["request_p95"]
+    assert found["parts"]["requests"] == project(report, "chat")["requests"] == len(TOOK)
+    assert 0.09 <= found["value"] <= 0.1 and found["met"] is True
+    assert project(report, "blog")["requests"] is None
+
+
 def test_memory(report: dict[str, Any]) -> None:
-    """The figures of the runs that ended; what was never up has none."""
+    """The figures of the runs that ended, or of those that go on; what was never up has none."""
     parts = report["kpis"]["memory_saved"]["parts"]
     assert 0 < parts["used_gib_hours"] < parts["always_on_gib_hours"]
-    assert {p["name"] for p in report["projects"] if p["memory_bytes"]} == {"blog", "shop", "wiki"}
+    assert {p["name"] for p in report["projects"] if p["memory_bytes"]} == {"blog", "chat", "shop", "wiki"}
 
 
 def test_who_was_busy_and_who_not(report: dict[str, Any], record: Record) -> None:
     assert report["busiest"][0] == record.starts.most_common(1)[0][0] == "blog"
     assert report["never_used"] == ["spare"]
-    assert report["kpis"]["active_projects"]["parts"] == {"active": 4, "total": 5}
+    assert report["kpis"]["active_projects"]["parts"] == {"active": 5, "total": 6}
     assert report["ports"][0]["used"] == len(PROJECTS)
 
 

@@ -11,7 +11,8 @@ from report_fleet import DAY, GIB, HOUR, T0, by_hand, line, run
 
 from projctl.diagnostics import ProjctlError
 from projctl.portlist import RangeUse
-from projctl.report import document, events
+from projctl.report import document, events, requests
+from projctl.report.requests import Requests
 from projctl.report.servers import Facts, Live, Settings
 from projctl.report.spans import Span
 
@@ -150,6 +151,40 @@ def test_series(report: Report) -> None:
     # at 6:00 on the first day blog ran for the whole hour, maint slept
     assert found.activity["blog"][6:9] == (1, 1, 0)
     assert found.activity["shop"][13] == pytest.approx((1 + 2 / 3600) / 2)
+
+
+def test_requests() -> None:
+    # 100 requests: 90 within 20 ms, then 4 within 100 ms; the 95th is one of the six within 2 s
+    logs = requests.parse(
+        [
+            '{"project": "blog", "instance": null, "codes": {"200": 58, "404": 2}, "seconds": [[0.02, 60]]}',
+            '{"project": "shop", "instance": 1, "codes": {"200": 40}, "seconds": [[2.0, 6], [0.1, 4], [0.02, 30]]}',
+            '{"project": "nap", "instance": null, "codes": {"200": 9}, "seconds": []}',
+        ]
+    )
+    report = build(by_hand(), facts(requests=logs))
+    found = kpi(report, "request_p95")
+    assert (found.value, found.met, found.parts) == (2.0, False, {"requests": 100, "p50": 0.02})
+    assert found.note == "100 requests in the access logs of 2 servers"
+    assert [(p.name, p.requests) for p in report.projects] == [
+        ("blog", 60),
+        ("maint", None),
+        ("nap", 9),
+        ("shop", 40),
+    ]
+    met = kpi(
+        build(by_hand(), facts(requests={"blog": Requests({"200": 20}, [(0.1, 19), (2.0, 1)])})),
+        "request_p95",
+    )
+    assert (met.value, met.met) == (0.1, True)
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "{}", "[]", '{"project": "a", "instance": null, "codes": {}, "seconds": [[null, 1]]}']
+)
+def test_what_is_no_summary_of_requests_is_refused(line: str) -> None:
+    with pytest.raises(ProjctlError, match="cannot read what requests took"):
+        requests.parse([line])
 
 
 def test_nothing_recorded_is_no_data() -> None:

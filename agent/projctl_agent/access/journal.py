@@ -55,6 +55,19 @@ class Pass:
             self._reader.seek_head()
         return self._entries(cursor)
 
+    def newest(self, unit: str, since: float | None, until: float | None, most: int) -> Iterator[str]:
+        """The unit's own lines of a window (seconds since 1970), the newest first and so many at the most."""
+        reader = self._reader
+        reader.flush_matches()
+        self._match_own(unit)
+        # Looking backwards, an entry of the very microsecond belongs to the window.
+        reader.seek_tail() if until is None else reader.seek_realtime(int(until * 1e6) + 1)
+        oldest = 0 if since is None else int(since * 1e6)
+        while most and reader._previous() and reader._get_realtime() >= oldest:
+            most -= 1
+            if self._get("_TRANSPORT") in _TRANSPORTS:
+                yield self._get("MESSAGE").decode("utf-8", "replace")
+
     def _entries(self, cursor: str) -> Iterator[Entry | None]:
         reader = self._reader
         more = reader._next()
@@ -69,12 +82,16 @@ class Pass:
         """Only fields that journald itself sets tell whose a line is."""
         reader, scope = self._reader, self._scope
         reader.flush_matches()
-        own = [match for match in scope.manager if match.startswith("_UID=")]
-        for match in (*own, f"_SYSTEMD_{scope.unit_field}={unit}"):
-            reader.add_match(match)
+        self._match_own(unit)
         reader.add_disjunction()
         for match in (*scope.manager, f"{scope.unit_field}={unit}", f"MESSAGE_ID={_STARTING}"):
             reader.add_match(match)
+
+    def _match_own(self, unit: str) -> None:
+        scope = self._scope
+        own = [match for match in scope.manager if match.startswith("_UID=")]
+        for match in (*own, f"_SYSTEMD_{scope.unit_field}={unit}"):
+            self._reader.add_match(match)
 
     def _entry(self) -> Entry | None:
         own = f"_SYSTEMD_{self._scope.unit_field}"

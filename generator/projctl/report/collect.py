@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING
 from projctl import agentunits, claims, dossier, installed, inventory, status, systemctl
 from projctl.diagnostics import Problem, ProjctlError
 from projctl.names import instance_of, service_unit
-from projctl.report import document, events
+from projctl.report import document, events, requests
 from projctl.report.servers import Facts, Live, Settings
 from projctl.report.spans import Span
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from projctl.installed import Installed
     from projctl.portlist import RangeUse
     from projctl.report.document import Report
+    from projctl.report.events import Event
+    from projctl.report.requests import Requests
     from projctl.scope import Scope
 
 
@@ -31,13 +35,13 @@ def collect(scope: Scope, since: str, until: str) -> tuple[Report, list[Problem]
         installed=_settings(there, user=scope.user),
         since=_since(scope, there),
         live=_live(scope),
+        requests=_requests(scope, there, window),
         ranges=ranges,
         complete=systemctl.journal_reaches_beyond(window.begin),
         zone=datetime.now().astimezone().tzinfo or Facts.zone,
         host=platform.node(),
     )
-    lines = systemctl.output([str(agentunits.executable()), *_words(scope, window)])
-    return document.build(events.parse(lines), facts), problems
+    return document.build(_events(scope, window), facts), problems
 
 
 def _window(since: str, until: str) -> Span:
@@ -47,10 +51,22 @@ def _window(since: str, until: str) -> Span:
     return Span(begin, end)
 
 
-def _words(scope: Scope, window: Span) -> list[str]:
-    """To the end of the journal: what ended after the window may have run all through it."""
+def _ask(scope: Scope, verb: str, *words: str) -> Iterator[str]:
+    """What the agent's program prints, as the caller: it needs no agent that runs."""
     flags = ["--user"] if scope.user else []
-    return ["events", *flags, "--json", f"--since=@{window.begin:.6f}"]
+    return systemctl.output([str(agentunits.executable()), verb, *flags, *words])
+
+
+def _events(scope: Scope, window: Span) -> Iterator[Event]:
+    """To the end of the journal: what ended after the window may have run all through it."""
+    return events.parse(_ask(scope, "events", "--json", f"--since=@{window.begin:.6f}"))
+
+
+def _requests(scope: Scope, there: Installed, window: Span) -> dict[str, Requests]:
+    units = (unit for unit in there.files if unit.endswith(".service"))
+    files = [str(scope.units / unit) for unit in units if unit == service_unit(instance_of(unit) or "")]
+    times = (f"--since=@{window.begin:.6f}", f"--until=@{window.end:.6f}")
+    return requests.parse(_ask(scope, "requests", *times, "--", *files)) if files else {}
 
 
 def _settings(there: Installed, *, user: bool) -> dict[str, Settings]:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from projctl.report.requests import percentile as percentile_of_requests
 from projctl.report.spans import percentile, total
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 Unit = Literal["share", "seconds", "gib_hours", "count"]
 GIB_HOUR = float(1 << 30) * 3600
 #: Ends of a run that somebody ordered, so that a start right after it makes both a restart.
-_ORDERED = frozenset({"manual", "restart", "apply", "override", "stop_timeout"})
+_ORDERED = frozenset({"manual", "apply", "override", "stop_timeout"})
 #: Seconds from the end of a run to the next start that still make a restart.
 _AT_ONCE = 5.0
 #: What only the agent tells of: one such event shows that it was at work.
@@ -42,7 +43,7 @@ class Kpi:
 def compute(servers: Sequence[Server], installed: int) -> list[Kpi]:
     """All of them; `installed` is the number of projects that have units now."""
     return [
-        *_memory(servers), _active(servers, installed), _cold(servers), _requests(), _availability(servers),
+        *_memory(servers), _active(servers, installed), _cold(servers), _requests(servers), _availability(servers),
         _failed(servers), _cleanup(servers), _leaks(servers), _restarts(servers),
     ]  # fmt: skip
 
@@ -84,9 +85,15 @@ def _cold(servers: Sequence[Server]) -> Kpi:
     return Kpi("cold_start", "Cold start, p95", "seconds", p95, note, "below 5 s", met, parts)
 
 
-def _requests() -> Kpi:
-    note = "no event records how long requests take"
-    return Kpi("request_p95", "Request, p95", "seconds", None, note, "below 100 ms")
+def _requests(servers: Sequence[Server]) -> Kpi:
+    logs = [server.requests for server in servers if server.requests and server.requests.seconds]
+    p95 = percentile_of_requests(logs, 0.95)
+    timed = sum(count for log in logs for _, count in log.seconds)
+    note = f"{_number(timed, 'request')} in the access logs of {_number(len(logs), 'server')}"
+    note = note if logs else "no access log in the journal tells how long requests take"
+    met = _judged(p95, lambda value: value <= 0.1)
+    parts = {"requests": float(timed) if logs else None, "p50": percentile_of_requests(logs, 0.5)}
+    return Kpi("request_p95", "Request, p95", "seconds", p95, note, "at most 100 ms", met, parts)
 
 
 def _availability(servers: Sequence[Server]) -> Kpi:

@@ -33,6 +33,7 @@ class Project:
     availability: float | None
     unavailable_seconds: float | None
     bytes: float | None
+    requests: int | None = None
     exits: tuple[str, ...] = field(default=())
 
     @property
@@ -54,6 +55,7 @@ def _project(name: str, servers: Sequence[Server]) -> Project:
     seen = [server for server in servers if server.runs and server.lived]
     lived = math.fsum(total(server.lived) for server in seen)
     out = math.fsum(total(server.outages) for server in seen)
+    logs = [server.requests for server in servers if server.requests]
     moved = [run.figures[key] for run in runs for key in ("bytes_in", "bytes_out") if key in run.figures]
     saved = math.fsum((server.always_on or 0) - (server.used or 0) for server in known)
     exits = dict.fromkeys(run.exit for run in reversed(runs) if run.exit and run.broke)
@@ -70,5 +72,6 @@ def _project(name: str, servers: Sequence[Server]) -> Project:
         availability=1 - out / lived if lived else None,
         unavailable_seconds=out if lived else None,
         bytes=math.fsum(moved) if moved else None,
+        requests=sum(log.count for log in logs) if logs else None,
         exits=tuple(exits)[:3],
     )

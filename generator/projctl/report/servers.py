@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
     from projctl.portlist import RangeUse
     from projctl.report.history import History, Run
+    from projctl.report.requests import Requests
 
 #: What ends an outage besides the next server that is ready: the socket waits for connections again.
-_RELIEFS = frozenset({"rearmed", "stop", "down"})
+_RELIEFS = frozenset({"rearmed", "down"})
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Facts:
     installed: Mapping[str, Settings] = field(default_factory=dict)
     since: Mapping[str, float] = field(default_factory=dict)
     live: Mapping[str, Live] = field(default_factory=dict)
+    requests: Mapping[str, Requests] = field(default_factory=dict)
     ranges: tuple[RangeUse, ...] | None = None
     complete: bool = False
     host: str = ""
@@ -64,6 +66,7 @@ class Server:
     lived: list[Span]
     live_memory: float | None = None
     settings: Settings | None = None
+    requests: Requests | None = None
 
     @property
     def project(self) -> str:
@@ -161,7 +164,7 @@ def _server(name: str, history: History, facts: Facts, window: Span) -> Server:
     live = facts.live.get(name)
     return Server(
         name, history, window, without(there.within(window), history.down(window)),
-        live.memory if live else None, facts.installed.get(name),
+        live.memory if live else None, facts.installed.get(name), facts.requests.get(name),
     )  # fmt: skip
 
 
