@@ -115,7 +115,9 @@ def test_the_synopsis_of_a_verb_names_its_arguments() -> None:
         if any(isinstance(parameter, click.Argument) for parameter in command.params)
     }
     assert {
-        verb for verb in commands() if re.search(r"\]? \[?\*(NAME|COMMAND)\*\]?(\.\.\.)?$", synopsis(verb))
+        verb
+        for verb in commands()
+        if re.search(r"\]? \[?\*(NAME|COMMAND|SPAN)\*\]?(\.\.\.)?$", synopsis(verb))
     } == taking
 
 

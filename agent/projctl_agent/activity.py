@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from projctl_agent import cgroup, sockdiag
-from projctl_agent.bus import SOCKET, UNIT, Bus
+from projctl_agent import cgroup, locks, sockdiag, usage
+from projctl_agent.bus import SERVICE, SOCKET, UNIT, Bus
 from projctl_agent.idle import Observation
 from projctl_agent.sockdiag import Endpoint, Traffic
+from projctl_agent.usage import Bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from projctl_agent.settings import Settings
 
-#: What systemd says where a unit has no counter.
-_NO_COUNTER = 2**64 - 1
+#: The variable that tells a project's programs which file to lock.
+_LOCK = "PROJCTL_HOLD="
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where to look: socket units, what they listen on, the ids of the control groups that they were opened in.
 
-    `control_group` is the server's; `mixed` is whether it serves sockets that do not count, too.
+    `control_group` is the server's; `mixed` is whether it serves sockets that do not count, too; `lock` is the file
+    that its programs hold it awake by.
     """
 
     sockets: tuple[str, ...]
@@ -31,10 +34,12 @@ class Target:
     control_group: str
     groups: frozenset[int] = frozenset()
     mixed: bool = False
+    lock: Path | None = None
 
 
-async def find_target(bus: Bus, service: str, sockets: Sequence[str], control_group: str) -> Target:
+async def find_target(bus: Bus, settings: Settings, control_group: str) -> Target:
     """The target of a project: asks each socket unit what it listens on, and which others start the service."""
+    sockets = settings.sockets
     endpoints: list[Endpoint] = []
     paths: list[str] = []
     for listens in await bus.properties(*((unit, SOCKET, "Listen") for unit in sockets)):
@@ -45,24 +50,27 @@ async def find_target(bus: Bus, service: str, sockets: Sequence[str], control_gr
                 endpoints.append(sockdiag.parse_endpoint(address))
     groups = await bus.properties(*((unit, SOCKET, "ControlGroup") for unit in sockets))
     known = {identity for group in groups if group and (identity := cgroup.identity(group)) is not None}
-    (triggers,) = await bus.properties((service, UNIT, "TriggeredBy"))
+    triggers, variables = await bus.properties(
+        (settings.service, UNIT, "TriggeredBy"), (settings.primary, SERVICE, "Environment")
+    )
     mixed = not set(triggers or ()) <= set(sockets)
-    return Target(tuple(sockets), tuple(endpoints), tuple(paths), control_group, frozenset(known), mixed)
+    lock = next((Path(text[len(_LOCK) :]) for text in variables or () if text.startswith(_LOCK)), None)
+    return Target(sockets, tuple(endpoints), tuple(paths), control_group, frozenset(known), mixed, lock)
 
 
 async def observe(bus: Bus, target: Target) -> Observation:
     """One observation. Raises BusError when systemd cannot be asked."""
-    asked = [(unit, SOCKET, name) for unit in target.sockets for name in ("IPIngressBytes", "IPEgressBytes")]
-    counters = [_NO_COUNTER if value is None else value for value in await bus.properties(*asked)]
-    known = [value for value in counters if value != _NO_COUNTER]
-    # A Unix socket's unit has a counter too, one that never moves. Without a socket there is nothing to count.
-    counted = len(known) == len(counters) and not target.paths
+    # Without a socket there is nothing to count.
+    moved = await usage.counters(bus, target.sockets) if target.sockets else Bytes(0, 0)
+    # A Unix socket's unit has a counter too, one that never moves.
+    counted = moved is not None and not target.paths
+    received, sent = moved or (0, 0)
     traffic = _traffic(target)
     seen = traffic or Traffic()
     return Observation(
         taken=time.monotonic(),
-        bytes_in=sum(value for value in counters[::2] if value != _NO_COUNTER),
-        bytes_out=sum(value for value in counters[1::2] if value != _NO_COUNTER),
+        bytes_in=received,
+        bytes_out=sent,
         counted=counted,
         connections=None if traffic is None else frozenset(traffic.connections),
         received=_in_seconds(seen.received_ms),
@@ -71,6 +79,7 @@ async def observe(bus: Bus, target: Target) -> Observation:
         queue=seen.queue,
         cpu_seconds=cgroup.cpu_seconds(target.control_group),
         mixed=target.mixed,
+        program_held=None if target.lock is None else locks.held(target.lock),
     )
 
 

@@ -12,6 +12,7 @@ from projctl_agent.answers import Answers
 from projctl_agent.bus import BusError
 from projctl_agent.feed import Feed
 from projctl_agent.fleet import Fleet
+from projctl_agent.holds import Holds
 from projctl_agent.journal import Journal, Scope
 from projctl_agent.lifecycle import Ledger
 from projctl_agent.notify import give_signs_of_life, listening_sockets, notify
@@ -42,8 +43,14 @@ class Agent:
         self._user = user
         self._ledger, self._cursor = self._restore()
         self._saved = self._cursor
+        self._holds = self._restore_holds(state)
         self._fleet = Fleet(
-            lambda: self._ledger, self._news, self._forget, _LOG.warning, self._restore_tracks()
+            lambda: self._ledger,
+            self._news,
+            self._forget,
+            _LOG.warning,
+            self._restore_tracks(),
+            self._holds.held_until,
         )
         self._saved_uses = _uses(self._fleet.tracks())
         self._reading = asyncio.Lock()
@@ -53,7 +60,13 @@ class Agent:
         self._figures = Scrape(scope, lambda: self._ledger, self._fleet, state, _LOG.warning)
         self._feed = Feed(self._journal, lambda: self._cursor, self.catch_up)
         self._answers = Answers(
-            self._journal, self._fleet, self._feed, lambda: self._ledger, self.catch_up, user=user
+            self._journal,
+            self._fleet,
+            self._feed,
+            self._holds,
+            lambda: self._ledger,
+            self.catch_up,
+            user=user,
         )
 
     def _restore(self) -> tuple[Ledger, str]:
@@ -73,6 +86,14 @@ class Agent:
         except ValueError as error:
             _LOG.warning("cannot use what was known of running projects: %s", error)
             return {}
+
+    def _restore_holds(self, state: Path | None) -> Holds:
+        holds = Holds(state and state / "holds.json")
+        try:
+            holds.load()
+        except ValueError as error:
+            _LOG.warning("cannot use what was known of holds: %s", error)
+        return holds
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set. Raises BusError or OSError when the agent cannot begin."""

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from projctl_agent import health, local, status
 from projctl_agent.feed import KEYS
-from projctl_agent.turns import Kept
+from projctl_agent.holding import Holding
+from projctl_agent.names import is_of
+from projctl_agent.turns import Kept, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from projctl_agent.feed import Feed
     from projctl_agent.fleet import Fleet
+    from projctl_agent.holds import Holds
     from projctl_agent.journal import Journal
     from projctl_agent.lifecycle import Ledger
 
@@ -26,15 +29,18 @@ class Answers:
         journal: Journal,
         fleet: Fleet,
         feed: Feed,
+        holds: Holds,
         ledger: Callable[[], Ledger],
         catch_up: Callable[[], Awaitable[None]],
         *,
         user: bool,
     ) -> None:
         self._journal, self._fleet, self._feed = journal, fleet, feed
-        self._ledger, self._catch_up = ledger, catch_up
+        self._ledger, self._catch_up, self._holds = ledger, catch_up, holds
+        self._holding = Holding(holds, fleet, self.forget, user=user)
+        self._looks: Turns[bytes] = Turns()
         self._user = user
-        self._kept = Kept(self._make_status)
+        self._kept = Kept(lambda: self._make_status(None))
 
     def forget(self) -> None:
         """A unit has changed, or the journal had news."""
@@ -43,26 +49,36 @@ class Answers:
     def services(self) -> local.Services:
         """Whom to ask for what."""
         return {
-            ("get", "status"): local.Answer(self._status),
+            ("get", "status"): local.Answer(self._status, frozenset({"project"})),
             ("get", "health"): local.Answer(self._health),
             ("get", "events"): local.Stream(self._feed.serve, KEYS),
+            **self._holding.services(),
         }
 
-    async def _status(self, _: local.Request) -> bytes:
-        return await self._kept.ask()
+    async def _status(self, request: local.Request) -> bytes:
+        name = request.more.get("project")
+        if name is None:
+            return await self._kept.ask()
+        if not isinstance(name, str):
+            raise local.RefusedError('"project" must be a name')
+        return await self._looks.ask(name, lambda: self._make_status(name))
 
-    async def _make_status(self) -> bytes:
+    async def _make_status(self, project: str | None) -> bytes:
+        """Every known instance, or those of a project, looked at for that."""
         await self._catch_up()
         survey = await self._fleet.survey()
         failures, watches = await self._fleet.failures(survey.failed), self._fleet.watches()
-        now = time.monotonic()
         known = self._ledger().projects
+        wanted = [name for name in known.keys() | survey.states if project is None or is_of(name, project)]
+        glances = await self._fleet.glance(wanted) if project else {}
+        now, clock = time.monotonic(), time.time()
         projects = {
             name: status.describe(
-                survey.states.get(name), known.get(name), watches.get(name), failures.get(name), now
+                survey.states.get(name), known.get(name), watches.get(name), failures.get(name), now,
+                self._holds.current(name, clock), glances.get(name),
             )
-            for name in sorted(known.keys() | survey.states.keys())
-        }
+            for name in sorted(wanted)
+        }  # fmt: skip
         return local.line(projects=projects)
 
     async def _health(self, _: local.Request) -> bytes:

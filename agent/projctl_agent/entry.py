@@ -33,6 +33,8 @@ class Kind(StrEnum):
     LEAK = "leak"
     ORDER = "order"
     SUPPRESSED = "suppressed"
+    HOLD = "hold"
+    RELEASE = "release"
 
 
 class Entry(NamedTuple):

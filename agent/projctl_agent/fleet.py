@@ -13,10 +13,10 @@ from projctl_agent.endings import Endings
 from projctl_agent.healing import Healing
 from projctl_agent.names import instance_of_service, instance_of_socket
 from projctl_agent.orders import Orders
-from projctl_agent.watch import Watch, open_watch
+from projctl_agent.watch import Glance, Watch, open_watch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from projctl_agent.failure import Failure
     from projctl_agent.idle import Track
@@ -49,7 +49,7 @@ class Fleet:
     """Follows one systemd over connections that may be cut.
 
     `changed` is told that the journal has news, `moved` of every change of a unit;
-    `earlier` is what another agent knew of runs, by invocation.
+    `earlier` is what another agent knew of runs, by invocation; `held_until` tells of holds by instance.
     """
 
     def __init__(
@@ -59,11 +59,13 @@ class Fleet:
         moved: Callable[[], None],
         report: Callable[[str], None],
         earlier: Mapping[str, Track],
+        held_until: Callable[[str], float | None],
     ) -> None:
         self._ledger = ledger
         self._changed = changed
         self._moved = moved
         self._report = report
+        self._held_until = held_until
         self._bus: Bus | None = None
         self._watches: dict[str, tuple[Watch, asyncio.Task[None]]] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
@@ -115,6 +117,28 @@ class Fleet:
         except BusError:
             return {}
         return {instance: counted for instance, counted in zip(sockets, found, strict=True) if counted}
+
+    def remind(self, instances: Iterable[str]) -> None:
+        """Have those of them that run looked at anew: somebody holds them, or no more."""
+        running = self.watches()
+        for instance in instances:
+            if watch := running.get(instance):
+                watch.news.set()
+
+    async def glance(self, instances: Iterable[str]) -> dict[str, Glance]:
+        """A look at those of them that run; without those that systemd does not tell of."""
+        running = self.watches()
+        bus, asked = self._bus, [instance for instance in instances if instance in running]
+        if bus is None:
+            return {}
+        found = await asyncio.gather(
+            *(running[instance].glance(bus) for instance in asked), return_exceptions=True
+        )
+        return {
+            instance: glance
+            for instance, glance in zip(asked, found, strict=True)
+            if isinstance(glance, Glance)
+        }
 
     def tracks(self) -> dict[str, Track]:
         """What is known of the use of each run, by invocation."""
@@ -245,6 +269,7 @@ class Fleet:
         totals = self._ledger().projects.get(watch.settings.instance)
         watch.told_no_counters = bool(totals and totals.told_no_counters)
         watch.earlier = self._earlier.get(watch.invocation)
+        watch.held_until = self._held_until
         watch.usage = await self._endings.begin(self._bus, watch)
         self._healing.started(watch.settings.instance)
         follower = asyncio.get_running_loop().create_task(watch.follow(self._bus))

@@ -66,7 +66,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """What is remembered from look to look: the last use and why, and the rate of CPU of a quiet server.
+    """What is remembered from look to look: the last use and why, and the shares of CPU last and of a quiet server.
 
     `moved` is when something last told of data, for connections that do not tell it themselves.
     """
@@ -77,6 +77,7 @@ class Track:
     previous: Observation
     quiet_rate: float | None = None
     moved: float = 0.0
+    cpu_share: float | None = None
 
 
 class Use(NamedTuple):
@@ -91,6 +92,7 @@ class Decision:
     """What to do, and why not yet; `next_look` and `would_stop_at` are monotonic seconds; None means never.
 
     `activity` is what last counted as use; `held` says what else keeps it up (hold, min_uptime), if anything.
+    It is idle from `would_stop_at` on if nothing happens; the look that stops it may be a little later.
     """
 
     stop: bool
@@ -127,7 +129,8 @@ def _is_doubtful(policy: Policy, before: Observation, now: Observation) -> bool:
         return True
     if before.connections and not _is_unchanged(before, now):
         return True
-    if before.program_held == before.taken and now.program_held in (None, before.program_held):
+    held = before.program_held or 0.0
+    if held >= before.taken and (now.program_held or 0.0) <= held:
         return True
     if now.cpu_seconds is None or before.cpu_seconds is None or policy.busy_share is None:
         return False
@@ -143,11 +146,18 @@ def use(policy: Policy, track: Track, now: Observation) -> Use | None:
     if now.connections:
         found.append(Use(min(now.taken, _counts_until(policy, track, now)), "connections"))
     if now.program_held is not None:
-        found.append(Use(min(now.taken, now.program_held), "program"))
+        found.append(Use(_program_held(track.previous, now), "program"))
     if policy.held_until is not None:
         found.append(Use(min(now.taken, policy.held_until), "hold"))
     # Of several at the same moment the first one counts.
     return max(found, key=lambda one: one.at, default=None)
+
+
+def _program_held(before: Observation, now: Observation) -> float:
+    """When a program held the project last; one that let go without telling when may have done so just now."""
+    last = now.program_held or 0.0
+    let_go = last < before.taken <= (before.program_held or 0.0)
+    return now.taken if let_go else min(now.taken, last)
 
 
 def _signs(policy: Policy, track: Track, now: Observation) -> list[str]:
@@ -196,7 +206,7 @@ def _has_moved(policy: Policy, track: Track, now: Observation) -> bool:
 
 
 def _use_of_cpu(policy: Policy, track: Track, now: Observation) -> str | None:
-    rate = cpu_rate(track.previous, now)
+    rate = _cpu_rate(track.previous, now)
     if rate is None:
         if now.taken - track.previous.taken < MIN_WINDOW:
             return None
@@ -208,7 +218,7 @@ def _use_of_cpu(policy: Policy, track: Track, now: Observation) -> str | None:
 
 def _has_worked(policy: Policy, track: Track, now: Observation) -> bool:
     """Whether it used more CPU than in its quietest window; where others cause some of it, more than its share."""
-    rate, window = cpu_rate(track.previous, now), now.taken - track.previous.taken
+    rate, window = _cpu_rate(track.previous, now), now.taken - track.previous.taken
     if rate is None:
         return window >= MIN_WINDOW
     if now.mixed:
@@ -217,7 +227,7 @@ def _has_worked(policy: Policy, track: Track, now: Observation) -> bool:
     return rate * window > 2 * usual * window + CPU_GRACE
 
 
-def cpu_rate(before: Observation, now: Observation) -> float | None:
+def _cpu_rate(before: Observation, now: Observation) -> float | None:
     """Share of one CPU that was used between two looks; None where that says nothing."""
     window = now.taken - before.taken
     if window < MIN_WINDOW or now.cpu_seconds is None or before.cpu_seconds is None:
@@ -230,9 +240,10 @@ def look(policy: Policy, track: Track, now: Observation) -> tuple[Track, Decisio
     found = use(policy, track, now)
     counts_until = _counts_until(policy, track, now) if now.connections else 0.0
     moved = now.taken if _has_moved(policy, track, now) else track.moved
-    rate = cpu_rate(track.previous, now)
+    rate = _cpu_rate(track.previous, now)
     if rate is not None:
-        track = replace(track, quiet_rate=rate if track.quiet_rate is None else min(rate, track.quiet_rate))
+        quiet = rate if track.quiet_rate is None else min(rate, track.quiet_rate)
+        track = replace(track, quiet_rate=quiet, cpu_share=rate)
     if now.taken - track.previous.taken >= MIN_WINDOW or (found and found.at == now.taken):
         track = replace(track, previous=now)
     if found and found.at > track.last_use:

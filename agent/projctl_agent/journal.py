@@ -37,6 +37,8 @@ _KINDS_OF_AGENT = {
     messages.ENDED: Kind.ENDED,
     messages.NO_COUNTERS: Kind.NO_COUNTERS,
     messages.REARMED: Kind.REARMED,
+    messages.HOLD: Kind.HOLD,
+    messages.RELEASE: Kind.RELEASE,
 }
 #: What `projctl` writes before it carries out an order; its PROJCTL_EVENT= says which.
 _ORDER = "b3123d8caca15454c53c0abc7e83fb33"
@@ -52,6 +54,8 @@ _FIGURES = (
     "bytes_in",
     "bytes_out",
     "failures",
+    "uid",
+    "until",
 )
 #: What they may tell in words.
 _TEXTS = ("activity", "processes", "socket")

@@ -71,7 +71,16 @@ class Totals:
 
 
 _OF_AGENT = frozenset(
-    {Kind.IDLE_STOP, Kind.IDLE_STOP_REFUSED, Kind.ENDED, Kind.REARMED, Kind.WARM, Kind.LEAK}
+    {
+        Kind.IDLE_STOP,
+        Kind.IDLE_STOP_REFUSED,
+        Kind.ENDED,
+        Kind.REARMED,
+        Kind.WARM,
+        Kind.LEAK,
+        Kind.HOLD,
+        Kind.RELEASE,
+    }
 )
 _OPENS = frozenset(
     {Kind.STARTING, Kind.STARTED, Kind.SUCCESS, Kind.FAILURE, Kind.STOPPING, Kind.OUT_OF_MEMORY}
@@ -83,6 +92,8 @@ _TOLD = {
     Kind.REARMED: "rearmed",
     Kind.WARM: "warm",
     Kind.LEAK: "leak",
+    Kind.HOLD: "hold",
+    Kind.RELEASE: "release",
 }
 #: Why a run ends that is stopped by such an order.
 _ORDERS = {"apply": "apply", "override": "override", "stop": "manual", "restart": "manual", "down": "manual"}

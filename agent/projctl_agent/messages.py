@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from systemd import journal
@@ -9,6 +10,7 @@ from systemd import journal
 from projctl_agent.names import project_and_number
 
 if TYPE_CHECKING:
+    from projctl_agent.holds import Hold
     from projctl_agent.idle import Decision
 
 IDLE_STOP = "d649923182a64247b971172f532f4fa7"
@@ -16,6 +18,8 @@ IDLE_STOP_REFUSED = "4bfa4131724e43068a337e1a258fcdbd"
 NO_COUNTERS = "4c17779e887147b59460df30aa683277"
 REARMED = "81f851c180ad1c9ddebebca04fb7db6b"
 ENDED = "e1e86dd2a61d1600d5a55b3ee7b3e42f"
+HOLD = "e652623a06f248eea40ed18930007a96"
+RELEASE = "0ab2706b94a1439eb552a8ce5a40c175"
 _NOTICE, _INFO, _WARNING = 5, 6, 4
 
 
@@ -84,6 +88,33 @@ def ended(
         }
         | figures,
     )
+
+
+def hold(instance: str, unit: str, invocation: str | None, ordered: Hold) -> None:
+    """Somebody holds a project awake, whether it runs or not."""
+    _send(
+        HOLD,
+        _NOTICE,
+        f"Holding project {instance} awake {_until(ordered.until)}, by order of user {ordered.uid}.",
+        _fields(instance, "hold", "manual", unit, invocation)
+        | {
+            "PROJCTL_UID": ordered.uid,
+            "PROJCTL_UNTIL": None if ordered.until is None else f"{ordered.until:.3f}",
+        },
+    )
+
+
+def release(instance: str, unit: str, invocation: str | None, ordered: Hold) -> None:
+    """Somebody ended the hold on a project."""
+    text = f"Project {instance} is held awake no more, by order of user {ordered.uid}."
+    fields = _fields(instance, "release", "manual", unit, invocation)
+    _send(RELEASE, _NOTICE, text, fields | {"PROJCTL_UID": ordered.uid})
+
+
+def _until(moment: float | None) -> str:
+    if moment is None:
+        return "until it is released"
+    return f"until {datetime.fromtimestamp(moment).astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
 def _fields(

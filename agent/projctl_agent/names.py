@@ -56,6 +56,11 @@ def project_and_number(instance: str) -> tuple[str, str | None]:
     return project, number or None
 
 
+def is_of(instance: str, name: str) -> bool:
+    """Whether a name of a project, or of an instance, means this instance."""
+    return name in (instance, project_and_number(instance)[0])
+
+
 def object_path(unit: str) -> str:
     """The D-Bus object path of a unit, escaped as sd_bus_path_encode(3) does."""
     escaped = (

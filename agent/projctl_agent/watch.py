@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from projctl_agent import activity, idle, messages, settings, usage
 from projctl_agent.bus import SERVICE, UNIT, Bus, BusError
@@ -13,6 +14,8 @@ from projctl_agent.idle import Decision, Observation, Policy, Track
 from projctl_agent.usage import Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from projctl_agent.activity import Target
     from projctl_agent.settings import Settings
 
@@ -22,11 +25,21 @@ _STOP_PATIENCE = 60.0
 _RETRY = 10.0
 
 
+class Glance(NamedTuple):
+    """What a look finds, and what it would decide."""
+
+    policy: Policy
+    now: Observation
+    track: Track
+    decision: Decision
+
+
 @dataclass(slots=True)
 class Watch:
     """A server that runs. `track` is None until it was looked at; `decision` is the latest one.
 
-    `earlier` is what was known of this run before the agent, or its connection to systemd, was away.
+    `earlier` is what was known of this run before the agent, or its connection to systemd, was away; `held_until`
+    tells of holds, and `news` that there is another.
     """
 
     settings: Settings
@@ -39,29 +52,44 @@ class Watch:
     told_stop: bool = False
     usage: Usage = field(default_factory=lambda: Usage("", None))
     earlier: Track | None = None
+    held_until: Callable[[str], float | None] = lambda _: None
+    news: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def policy(self) -> Policy:
         """The policy of the settings in force."""
         wanted = self.settings
-        return Policy(wanted.idle_stop, wanted.min_uptime, wanted.busy_share, wanted.hold_connections)
+        return Policy(
+            wanted.idle_stop,
+            wanted.min_uptime,
+            wanted.busy_share,
+            wanted.hold_connections,
+            self.held_until(wanted.instance),
+        )
+
+    async def glance(self, bus: Bus) -> Glance:
+        """A look for somebody who asks: nothing follows from it. Raises BusError."""
+        now = await activity.observe(bus, self.target)
+        before = self.track or self.earlier or idle.begin(self.started, now)
+        track, decision = idle.look(self.policy, before, now)
+        return Glance(self.policy, now, track, decision)
 
     async def follow(self, bus: Bus) -> None:
-        """Look until cancelled, or not at all where it never stops; an unanswered look is repeated."""
+        """Look until cancelled, where it never stops only at `news`; an unanswered look is repeated."""
         while True:
             pause: float | None
             try:
                 pause = await self._step(bus)
             except BusError:
                 pause = _RETRY
-            if pause is None:
-                return
-            await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self.news.wait()
+            self.news.clear()
 
     async def _step(self, bus: Bus) -> float | None:
         """One look and what follows from it; the seconds until the next, None for never."""
         if self.settings.idle_stop is None:
-            self.track = self.decision = None
             return None
         observation = await activity.observe(bus, self.target)
         self.usage.look()
@@ -72,7 +100,8 @@ class Watch:
             messages.no_counters(self.settings.instance, self.settings.service, self.invocation)
         if self.decision.stop and await self._stop(bus):
             return _STOP_PATIENCE
-        return max(0.0, (self.decision.next_look or 0.0) - time.monotonic())
+        following = self.decision.next_look
+        return None if following is None else max(0.0, following - time.monotonic())
 
     def _judge(self, observation: Observation) -> None:
         if self.track:
@@ -135,5 +164,5 @@ async def open_watch(bus: Bus, service: str) -> Watch | None:
         raise BusError(f"cannot read the state of {service}")
     if state not in {"active", "reloading"}:
         return None
-    target = await activity.find_target(bus, service, wanted.sockets, group)
+    target = await activity.find_target(bus, wanted, group)
     return Watch(wanted, await _identity(bus, wanted.primary), (entered or 0) / 1e6, target)

@@ -6,6 +6,8 @@ import json
 import socket
 from typing import TYPE_CHECKING, Any
 
+from projctl.diagnostics import ProjctlError
+
 if TYPE_CHECKING:
     from projctl.scope import Scope
 
@@ -13,9 +15,12 @@ _SECONDS = 2.0
 _LARGEST = 64 << 20
 
 
-def status(scope: Scope) -> dict[str, dict[str, Any]]:
-    """What the agent says of each project (`idle_seconds`, `starts`, …); empty when none answers."""
-    projects = _answer(scope).get("projects")
+def status(scope: Scope, project: str | None = None) -> dict[str, dict[str, Any]]:
+    """What the agent says of each project (`idle_seconds`, `starts`, …); empty when none answers.
+
+    Of one project alone it says more: it looks at it for that.
+    """
+    projects = _answer(scope, project).get("projects")
     return {k: v for k, v in projects.items() if isinstance(v, dict)} if isinstance(projects, dict) else {}
 
 
@@ -24,17 +29,40 @@ def answers(scope: Scope) -> bool:
     return "projects" in _answer(scope)
 
 
-def _answer(scope: Scope) -> dict[str, Any]:
+def order(scope: Scope, what: str, project: str, **more: float | None) -> dict[str, Any]:
+    """Give the agent an order; its answer. Raises ProjctlError where none answers, or it refuses."""
+    try:
+        answer = _ask(scope, {"order": what, "project": project, **more})
+    except (OSError, ValueError) as error:
+        text = (getattr(error, "strerror", None) or str(error)).lower()
+        hint = f"install and start it: projctl agent install{' --user' * scope.user}"
+        raise ProjctlError(
+            f"cannot ask the agent at {scope.runtime / 'agent.sock'}: {text}", hint=hint
+        ) from None
+    if refusal := answer.get("error"):
+        raise ProjctlError(f"cannot {what} {project}: {refusal}")
+    return answer
+
+
+def _answer(scope: Scope, project: str | None = None) -> dict[str, Any]:
     if scope.remote:
         return {}
     try:
-        answer = json.loads(_ask(str(scope.runtime / "agent.sock"), b'{"get":"status"}\n'))
+        return _ask(scope, {"get": "status"} | ({"project": project} if project else {}))
     except (OSError, ValueError):
         return {}
-    return answer if isinstance(answer, dict) else {}
 
 
-def _ask(path: str, request: bytes) -> bytes:
+def _ask(scope: Scope, request: dict[str, Any]) -> dict[str, Any]:
+    """The agent's answer. Raises OSError or ValueError."""
+    line = json.dumps(request, separators=(",", ":")).encode() + b"\n"
+    answer = json.loads(_exchange(str(scope.runtime / "agent.sock"), line))
+    if not isinstance(answer, dict):
+        raise ValueError("its answer is no object")
+    return answer
+
+
+def _exchange(path: str, request: bytes) -> bytes:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(_SECONDS)
         client.connect(path)

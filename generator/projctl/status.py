@@ -50,6 +50,8 @@ class ProjectStatus:
     override: bool = False
     activity: str | None = None
     would_stop_at: float | None = None
+    hold: dict[str, Any] | None = None
+    signals: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The object that `list --json` prints."""
@@ -65,7 +67,7 @@ def collect(scope: Scope, names: Collection[str] = ()) -> list[ProjectStatus]:
     busy = [unit for unit, state in listed.items() if _is_busy(unit, state) and instance_of(unit) in wanted]
     shown = {unit["Id"]: unit for unit in systemctl.show(scope, busy, _PROPERTIES)}
     sockets = _sockets(there, systemctl.open_sockets(scope))
-    agent = agentlink.status(scope)
+    agent = agentlink.status(scope, next(iter(names)) if len(names) == 1 else None)
     moved = set() if scope.remote else installed.overridden(scope)
     down = frozenset[str]() if scope.remote else installed.taken_down(scope)
     now = None if scope.remote else time.clock_gettime(time.CLOCK_MONOTONIC)
@@ -147,6 +149,8 @@ def _project(
         unit=unit,
         activity=agent.get("activity") if up else None,
         would_stop_at=agent.get("would_stop_at") if up else None,
+        hold=agent.get("hold"),
+        signals=agent.get("signals") if up else None,
         reason=agent.get("reason") or _reason(server, state),
     )
 

@@ -1,4 +1,4 @@
-"""Runs inside a project: a server for several applications at once, and readiness helpers."""
+"""Runs inside a project: a server for several applications at once, readiness and holds."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from projctl_runtime.awake import hold
     from projctl_runtime.failure import RunnerError
     from projctl_runtime.run import run_all
     from projctl_runtime.server import Server, ServerConfig
     from projctl_runtime.stopping import StopPolicy
 
-__all__ = ["RunnerError", "Server", "ServerConfig", "StopPolicy", "run_all"]
+__all__ = ["RunnerError", "Server", "ServerConfig", "StopPolicy", "hold", "run_all"]
 
 _HOMES = {
     "RunnerError": "failure",
     "Server": "server",
     "ServerConfig": "server",
     "StopPolicy": "stopping",
+    "hold": "awake",
     "run_all": "run",
 }
 

@@ -82,6 +82,7 @@ def test_one_look(before: Observation, changes: dict[str, object], reason: str |
         (replace(POLICY, busy_share=None), {"cpu_seconds": 9.0}, None, None),
         (POLICY, {"program_held": 110.0}, 110.0, "program"),
         (POLICY, {"program_held": 104.0}, 104.0, "program"),
+        (POLICY, {"program_held": 90.0}, 90.0, "program"),
         (replace(POLICY, held_until=900.0), {}, 110.0, "hold"),
         (replace(POLICY, held_until=103.0), {}, 103.0, "hold"),
         (replace(POLICY, held_until=103.0), {"bytes_in": 5001}, 110.0, "bytes"),
@@ -92,6 +93,12 @@ def test_when_it_was_used_last(
 ) -> None:
     found = idle.use(policy, Track(0.0, 0.0, "start", QUIET), later(QUIET, **changes))
     assert found == (None if at is None else (at, reason))
+
+
+@pytest.mark.parametrize(("held", "at"), [(90.0, 110.0), (104.0, 104.0), (110.5, 110.0)])
+def test_a_program_that_let_go_without_a_word_may_have_done_so_just_now(held: float, at: float) -> None:
+    track = Track(0.0, 0.0, "start", replace(QUIET, program_held=100.5))
+    assert idle.use(POLICY, track, later(QUIET, program_held=held)) == (at, "program")
 
 
 def test_cpu_that_other_sockets_cause_is_no_use_below_its_share() -> None:

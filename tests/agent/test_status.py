@@ -15,10 +15,11 @@ from projctl_agent.activity import Target
 from projctl_agent.bus import UnitRow
 from projctl_agent.failure import Failure
 from projctl_agent.fleet import survey
-from projctl_agent.idle import Decision, Observation, Policy, Track, begin, decide
+from projctl_agent.holds import Hold
+from projctl_agent.idle import Decision, Observation, Policy, Track, begin, decide, look
 from projctl_agent.lifecycle import Totals
 from projctl_agent.settings import Settings
-from projctl_agent.watch import Watch
+from projctl_agent.watch import Glance, Watch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +55,7 @@ def ask(path: Path, request: bytes) -> dict[str, Any]:
 def test_status(tmp_path: Path) -> None:
     web = {
         "state": "asleep", "idle_seconds": None, "activity": None, "memory_bytes": None, "starts": 0,
-        "reason": None, "would_stop_at": None,
+        "reason": None, "would_stop_at": None, "hold": None, "signals": None,
     }  # fmt: skip
     assert ask(tmp_path / "s", b'{"get":"status"}\n') == {"version": 1, "projects": {"web": web}}
 
@@ -215,3 +216,23 @@ def test_the_time_of_the_stop_is_told() -> None:
     decision = decide(Policy(60.0, 0.0), begin(100.0, QUIET), 110.0)
     assert isinstance(decision, Decision)
     assert decision.would_stop_at == 160.0
+
+
+def test_a_look_for_the_answer_tells_every_signal() -> None:
+    now = replace(
+        QUIET, taken=110.0, bytes_in=7, bytes_out=9, connections=frozenset({1, 2}), received=2.5, sent=4.0, queue=3,
+        cpu_seconds=1.5, program_held=111.0,
+    )  # fmt: skip
+    policy = Policy(60.0, 5.0, 0.02, 30.0, 200.0)
+    track, decision = look(policy, begin(100.0, replace(QUIET, cpu_seconds=1.4)), now)
+    glance = Glance(policy, now, track, decision)
+    hold = Hold(1000, 50.0, None)
+    shown = status.describe("running", None, None, None, 110.0, hold, glance)
+    assert shown["signals"] == {
+        "bytes_in": 7, "bytes_out": 9, "connections": 2, "received_seconds": 2.5, "sent_seconds": 4.0, "waiting": 3,
+        "cpu_percent": 1.0, "program_held_seconds": 0.0, "idle_stop_seconds": 60.0, "min_uptime_seconds": 5.0,
+        "hold_connections_seconds": 30.0, "busy_cpu_percent": 2.0,
+    }  # fmt: skip
+    assert shown["hold"] == {"uid": 1000, "since": 50.0, "until": None}
+    assert (shown["activity"], shown["reason"], shown["idle_seconds"]) == ("queue", "hold", 0.0)
+    assert status.describe("asleep", None, None, None, 110.0)["signals"] is None

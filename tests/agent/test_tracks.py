@@ -23,7 +23,7 @@ observations = st.builds(
     st.booleans(), perhaps,
 )  # fmt: skip
 any_track = st.builds(
-    Track, seconds, seconds, st.sampled_from(["start", "bytes"]), observations, perhaps, seconds
+    Track, seconds, seconds, st.sampled_from(["start", "bytes"]), observations, perhaps, seconds, perhaps
 )
 LOOK = Observation(2.0, 5, 6, True, frozenset({7}), 0.5, 0.7, 0, 0, None)
 KNOWN = {"a" * 32: Track(1.0, 2.0, "bytes", LOOK)}

@@ -1,17 +1,22 @@
 """A small server for the agent's tests: takes systemd's sockets and answers by path.
 
-`/` answers at once; `/slow?seconds=S` sends a byte every fifth of a second; `/hold?seconds=S` sends a header
-and then keeps silent; `/crash` ends the process with status 3; `/burn?seconds=S` uses the CPU afterwards.
+`/` answers at once; `/slow?seconds=S` sends a byte every fifth of a second, `/drip?seconds=S` one a second;
+`/hold?seconds=S` sends a header and then keeps silent, `/socket` does so as a WebSocket until the client ends it;
+`/kept` keeps the connection for further requests; `/crash` ends the process with status 3. Afterwards
+`/burn?seconds=S` uses the CPU, `/awake?seconds=S` holds the project awake, `/lock?seconds=S` does so with nothing but
+flock(2). What is sent by POST is read to its end.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 
@@ -23,22 +28,57 @@ class Handler(BaseHTTPRequestHandler):
         seconds = float(parse_qs(address.query).get("seconds", ["0"])[0])
         if address.path == "/crash":
             os._exit(3)
+        if address.path == "/socket":
+            self._keep_silent()
+        elif address.path == "/kept":
+            self._keep_connection()
+        else:
+            self._answer(address.path, seconds)
+
+    def _answer(self, path: str, seconds: float) -> None:
         self.send_response(200)
         self.end_headers()
-        if address.path == "/slow":
-            self._send_slowly(seconds)
-        elif address.path == "/hold":
+        if path == "/slow":
+            self._send_slowly(seconds, 0.2)
+        elif path == "/drip":
+            self._send_slowly(seconds, 1.0)
+        elif path == "/hold":
             self.wfile.flush()
             time.sleep(seconds)
-        elif address.path == "/burn":
+        elif path == "/burn":
             threading.Thread(target=burn, args=(seconds,), daemon=True).start()
+        elif path in ("/awake", "/lock"):
+            work = stay_awake if path == "/awake" else lock
+            threading.Thread(target=work, args=(seconds,), daemon=True).start()
         self.wfile.write(f"pid {os.getpid()}\n".encode())
 
-    def _send_slowly(self, seconds: float) -> None:
+    def do_POST(self) -> None:
+        left = int(self.headers["Content-Length"])
+        while left and (data := self.rfile.read1(left)):
+            left -= len(data)
+        self.do_GET()
+
+    def _send_slowly(self, seconds: float, pause: float) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.wfile.write(b".")
-            time.sleep(0.2)
+            time.sleep(pause)
+
+    def _keep_connection(self) -> None:
+        self.protocol_version = "HTTP/1.1"
+        self.send_response(200)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"kept\n")
+        self.close_connection = False
+
+    def _keep_silent(self) -> None:
+        self.send_response(101)
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Connection", "Upgrade")
+        self.end_headers()
+        self.close_connection = True
+        self.rfile.read()
 
     def address_string(self) -> str:
         return "client"
@@ -52,6 +92,21 @@ def burn(seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         pass
+
+
+def stay_awake(seconds: float) -> None:
+    """Work that nobody waits for and that takes no CPU."""
+    from projctl_runtime import hold
+
+    with hold():
+        time.sleep(seconds)
+
+
+def lock(seconds: float) -> None:
+    """As stay_awake, as any program can do it."""
+    with Path(os.environ["PROJCTL_HOLD"]).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        time.sleep(seconds)
 
 
 class Activated(ThreadingHTTPServer):

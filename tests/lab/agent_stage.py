@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from projctl.lab import Lab
 
 SERVER = f"{sys.executable} {ROOT}/tests/lab/activated_server.py"
+AGENT = "projctl-agent.service"
 SYSTEM_UNITS = Path("/etc/systemd/system")
 ASK = """
 import socket
@@ -178,3 +179,16 @@ def install_user_agent(lab: Lab, name: str) -> Stage:
     words = [sys.executable, "-m", "projctl", "agent", "install", "--user"]
     lab.run(words, user=name, cwd=home, env=environment)
     return Stage(lab, name, home / ".config/systemd/user", runtime)
+
+
+def _is_ready(stage: Stage) -> bool:
+    return stage.systemctl("show", "-P", "ActiveState", AGENT) == "active"
+
+
+def kill_agent(stage: Stage) -> None:
+    """End the agent as a crash would, and wait for systemd to bring it back."""
+    before = stage.systemctl("show", "-P", "MainPID", AGENT)
+    stage.systemctl("kill", "-s", "KILL", AGENT)
+    wait_for(
+        lambda: _is_ready(stage) and stage.systemctl("show", "-P", "MainPID", AGENT) != before, "a new agent"
+    )

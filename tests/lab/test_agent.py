@@ -7,7 +7,15 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from agent_stage import ROOT, SERVER, Stage, install_agent, install_user_agent, wait_for
+from agent_stage import (
+    ROOT,
+    SERVER,
+    Stage,
+    install_agent,
+    install_user_agent,
+    kill_agent,
+    wait_for,
+)
 
 from projctl.lab import Lab
 
@@ -23,19 +31,6 @@ AGENT = "projctl-agent.service"
 def stage() -> Iterator[Stage]:
     with Lab.boot() as lab:
         yield install_agent(lab)
-
-
-def ready(stage: Stage) -> bool:
-    return stage.systemctl("show", "-P", "ActiveState", AGENT) == "active"
-
-
-def kill_agent(stage: Stage) -> None:
-    """End the agent as a crash would, and wait for systemd to bring it back."""
-    before = stage.systemctl("show", "-P", "MainPID", AGENT)
-    stage.systemctl("kill", "-s", "KILL", AGENT)
-    wait_for(
-        lambda: ready(stage) and stage.systemctl("show", "-P", "MainPID", AGENT) != before, "a new agent"
-    )
 
 
 def test_an_idle_project_is_stopped_and_comes_back(stage: Stage) -> None:

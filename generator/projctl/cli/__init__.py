@@ -22,10 +22,12 @@ _VERBS = {
     "diff": "projctl.cli.apply:diff",
     "doctor": "projctl.cli.doctor:doctor",
     "down": "projctl.cli.jobs:down",
+    "hold": "projctl.cli.holds:hold",
     "info": "projctl.cli.info:info",
     "list": "projctl.cli.show:list_",
     "logs": "projctl.cli.show:logs",
     "ports": "projctl.cli.ports:ports",
+    "release": "projctl.cli.holds:release",
     "reload": "projctl.cli.jobs:reload",
     "render": "projctl.cli.render:render",
     "report": "projctl.cli.report:report",
@@ -37,6 +39,7 @@ _VERBS = {
     "top": "projctl.cli.top:top",
     "try": "projctl.cli.try_:command",
     "up": "projctl.cli.jobs:up",
+    "why": "projctl.cli.holds:why",
 }
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from projctl import dossier, listing, systemctl
+from projctl import dossier, listing, systemctl, why
 from projctl import status as status_
 from projctl.cli import options, tables
 from projctl.diagnostics import ProjctlError
 from projctl.scope import Scope
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from projctl.status import ProjectStatus
 
 
@@ -80,18 +82,41 @@ def _facts(project: ProjectStatus) -> list[tuple[str, str]]:
         ("uptime", listing.span(project.uptime_seconds)),
         ("idle", listing.span(project.idle_seconds)),
         ("last use", project.activity or "-"),
-        ("would stop", _clock(project.would_stop_at)),
+        ("would stop", "-" if project.would_stop_at is None else f"at {moment(project.would_stop_at)}"),
+        *_signals(project.signals or {}),
+        ("hold", "-" if project.hold is None else _hold(project.hold)),
         ("starts", listing.known(project.starts)),
     ]
 
 
-def _clock(moment: float | None) -> str:
-    """A time of today, or with its date."""
-    if moment is None:
-        return "-"
-    local = datetime.fromtimestamp(moment).astimezone()
+def _signals(signals: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each sign of use by itself, as the agent has just seen it."""
+    if not signals:
+        return
+    into, out = signals["bytes_in"], signals["bytes_out"]
+    yield "bytes", "-" if into is None else f"{listing.size(into)} in, {listing.size(out)} out"
+    ages = [
+        f"{label} {why.spaced(age)} ago"
+        for label, age in (("last in", signals["received_seconds"]), ("last out", signals["sent_seconds"]))
+        if age is not None
+    ]
+    yield "connections", ", ".join([f"{signals['connections']}", *ages, f"{signals['waiting']} waiting"])
+    cpu, busy = signals["cpu_percent"], signals["busy_cpu_percent"]
+    use = "never use" if busy is None else f"{busy:g} % is use"
+    yield "cpu now", "-" if cpu is None else f"{cpu:.1f} % ({use})"
+    if (held := signals["program_held_seconds"]) is not None:
+        yield "program", "holds it awake" if held == 0 else f"held it awake {why.spaced(held)} ago"
+
+
+def _hold(hold: dict[str, Any]) -> str:
+    return f"until {'it is released' if hold['until'] is None else moment(hold['until'])}"
+
+
+def moment(seconds: float) -> str:
+    """A time of today, or with its date; given in seconds since 1970."""
+    local = datetime.fromtimestamp(seconds).astimezone()
     today = local.date() == datetime.now().astimezone().date()
-    return f"at {local:%H:%M:%S}" if today else f"at {local:%Y-%m-%d %H:%M}"
+    return f"{local:%H:%M:%S}" if today else f"{local:%Y-%m-%d %H:%M}"
 
 
 @click.command(

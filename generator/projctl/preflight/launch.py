@@ -92,6 +92,7 @@ def _launch(project: str, unit: _Unit, units: Mapping[str, str]) -> Launch:
     command = _command(_last(unit.sections, "Service", "ExecStart"))
     proxied = unit.text("Role", "X-Projctl") == "backend"
     environment = dict(word.partition("=")[::2] for word in unit.words("Environment"))
+    environment.pop("PROJCTL_HOLD", None)  # lies in a directory that systemd makes for a run
     sockets = [word for word in unit.text("Requires", "Unit").split() if word.endswith(".socket")]
     return Launch(
         project=project,

@@ -1,0 +1,115 @@
+"""What people hold awake: by instance, kept in one file, with or without an end."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from projctl_agent.checkpoint import replace_file
+from projctl_agent.names import instance_of_service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+_VERSION = 1
+#: An ended hold is remembered for so long: until then every run has been looked at since, agent or not.
+_REMEMBERED = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Who holds it since when and until when, in seconds since 1970; without an end until it is released."""
+
+    uid: int
+    since: float
+    until: float | None
+
+    def is_over(self, now: float) -> bool:
+        """Whether it has ended at `now`, in seconds since 1970."""
+        return self.until is not None and self.until <= now
+
+
+class Holds:
+    """All holds by instance; `path` is their file, None where nothing can be kept."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._holds: dict[str, Hold] = {}
+
+    def load(self) -> None:
+        """Take over what another agent saved. Raises ValueError where it is damaged."""
+        try:
+            text = self._path.read_text(encoding="utf-8") if self._path else ""
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise ValueError(str(error)) from None
+        self._holds = parse(text) if text else {}
+
+    def hold(self, instances: Iterable[str], hold: Hold) -> None:
+        """Hold these instances in place of what held them before. Raises OSError where it cannot be saved."""
+        self._replace(self._holds | dict.fromkeys(instances, hold), hold.since)
+
+    def release(self, instances: Iterable[str], now: float) -> list[str]:
+        """End what holds these instances now; those that were held. Raises OSError where it cannot be saved."""
+        ended = [name for name in instances if self.current(name, now)]
+        known = {name: Hold(self._holds[name].uid, self._holds[name].since, now) for name in ended}
+        if ended:
+            self._replace(self._holds | known, now)
+        return ended
+
+    def current(self, instance: str, now: float) -> Hold | None:
+        """What holds the instance at `now`, in seconds since 1970."""
+        hold = self._holds.get(instance)
+        return None if hold is None or hold.is_over(now) else hold
+
+    def held_until(self, instance: str) -> float | None:
+        """Until when it is or was held, in monotonic seconds; infinite without an end, None where it was not."""
+        hold = self._holds.get(instance)
+        if hold is None:
+            return None
+        return math.inf if hold.until is None else hold.until - time.time() + time.monotonic()
+
+    def _replace(self, holds: dict[str, Hold], now: float) -> None:
+        kept = {name: hold for name, hold in holds.items() if not hold.is_over(now - _REMEMBERED)}
+        if self._path:
+            replace_file(self._path, dump(kept))
+        self._holds = kept
+
+
+def dump(holds: dict[str, Hold]) -> str:
+    """The text of these holds."""
+    return json.dumps({"version": _VERSION, "holds": {name: asdict(hold) for name, hold in holds.items()}})
+
+
+def parse(text: str) -> dict[str, Hold]:
+    """The holds of a text by instance; raises ValueError for anything that dump did not write."""
+    try:
+        data = json.loads(text)
+        if data["version"] != _VERSION:
+            raise ValueError("another version")
+        return {_instance(name): _hold(**hold) for name, hold in data["holds"].items()}
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not the holds of an agent: {error!r}") from None
+
+
+def _instance(name: str) -> str:
+    if instance_of_service(f"projctl-{name}.service") != (name, False):
+        raise ValueError(f"not a project: {name!r}")
+    return name
+
+
+def _hold(*, uid: object, since: object, until: object) -> Hold:
+    if type(uid) is not int or uid < 0:
+        raise ValueError(f"must be a user's number, {uid!r} is not")
+    return Hold(uid, _moment(since), None if until is None else _moment(until))
+
+
+def _moment(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"must be a moment, {value!r} is not")
+    return float(value)

@@ -1,0 +1,136 @@
+"""Holds: who, until when, kept in a file; and the lock by which a program holds its own project."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from projctl_agent import holds, locks
+from projctl_agent.holds import Hold, Holds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+names = st.from_regex(r"[a-z][a-z0-9-]{0,20}(@[0-9]{1,3})?", fullmatch=True).filter(
+    lambda name: name.partition("@")[0] not in {"agent", "agent-helper", "agent-metrics"}
+)
+moments = st.floats(0, 1e11)
+any_hold = st.builds(Hold, st.integers(0, 1 << 32), moments, st.none() | moments)
+
+
+@given(st.dictionaries(names, any_hold))
+def test_read_back_as_written(known: dict[str, Hold]) -> None:
+    assert holds.parse(holds.dump(known)) == known
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "{}", '{"version":9,"holds":{}}', '{"version":1,"holds":[]}',
+        '{"version":1,"holds":{"../x":{"uid":0,"since":1,"until":null}}}',
+        '{"version":1,"holds":{"shop":{"uid":-1,"since":1,"until":null}}}',
+        '{"version":1,"holds":{"shop":{"uid":0,"since":"now","until":null}}}',
+        '{"version":1,"holds":{"shop":{"uid":0,"since":1,"until":NaN}}}',
+        '{"version":1,"holds":{"shop":{"uid":0,"since":1}}}',
+    ],
+)  # fmt: skip
+def test_what_dump_did_not_write_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  the message names the place, the kind is what counts
+        holds.parse(text)
+
+
+def test_a_hold_survives_its_agent_and_ends_when_it_should(tmp_path: Path) -> None:
+    path, now = tmp_path / "holds.json", time.time()
+    first = Holds(path)
+    first.load()
+    first.hold(["shop@0", "shop@1"], Hold(7, now, now + 60))
+    first.hold(["blog"], Hold(7, now, None))
+    second = Holds(path)
+    second.load()
+    assert second.current("shop@0", now) == Hold(7, now, now + 60)
+    assert second.current("shop@0", now + 60) is None
+    assert second.held_until("shop@0") == pytest.approx(time.monotonic() + 60, abs=5)
+    assert second.held_until("blog") == math.inf
+    assert second.held_until("other") is None
+
+
+def test_a_released_hold_tells_when_it_ended(tmp_path: Path) -> None:
+    path, now = tmp_path / "holds.json", time.time()
+    known = Holds(path)
+    known.hold(["blog"], Hold(7, now - 10, None))
+    assert known.release(["blog", "shop"], now) == ["blog"]
+    assert known.release(["blog"], now) == []
+    assert known.current("blog", now) is None
+    assert known.held_until("blog") == pytest.approx(time.monotonic(), abs=5)
+    known.hold(["shop"], Hold(7, now + 1e6, None))
+    assert set(json.loads(path.read_text())["holds"]) == {"shop"}
+
+
+def test_without_a_directory_nothing_is_kept() -> None:
+    known = Holds(None)
+    known.load()
+    known.hold(["blog"], Hold(7, 0.0, None))
+    assert known.held_until("blog") == math.inf
+
+
+def is_locked(file: Path) -> bool:
+    """Whether somebody holds it right now."""
+    before = time.monotonic()
+    held = locks.held(file)
+    return held is not None and held >= before
+
+
+@pytest.mark.parametrize("kind", [fcntl.LOCK_SH, fcntl.LOCK_EX])
+def test_a_lock_is_seen_until_it_ends(tmp_path: Path, kind: int) -> None:
+    file = tmp_path / "hold"
+    assert locks.held(file) is None
+    file.touch()
+    os.utime(file, (time.time() - 100,) * 2)
+    with file.open() as opened:
+        fcntl.flock(opened, kind)
+        assert is_locked(file)
+        fcntl.flock(opened, fcntl.LOCK_UN)
+        assert not is_locked(file)
+        assert locks.held(file) == pytest.approx(time.monotonic() - 100, abs=5)
+
+
+def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
+    file = tmp_path / "hold"
+    holder = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        assert is_locked(file)
+        process.kill()
+        process.wait()
+        assert not is_locked(file)
+
+
+def test_what_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "hold"
+    target.touch()
+    link.symlink_to(target)
+    with target.open() as opened:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        assert not is_locked(link)
+
+
+def test_a_time_in_the_future_is_now_at_the_most(tmp_path: Path) -> None:
+    file = tmp_path / "hold"
+    file.touch()
+    os.utime(file, (time.time() + 1e6,) * 2)
+    held = locks.held(file)
+    assert held is not None
+    assert held <= time.monotonic()
