@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from projctl import announce, systemctl, unitfile
+from projctl import entries, systemctl, unitfile
 from projctl import status as status_
 from projctl.diagnostics import ProjctlError
 from projctl.names import backend_unit, instance_of, service_unit
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 #: systemd's entries about a unit that ended: well, and not (systemd.journal-fields(7), the message catalog).
 _ENDED = ("7ad2d189f7e94e70a38c781354912448", "d9b373ed55a64feb8242e02dbe79a49c")
-_AGENT = "projctl-agent.service"
 _PROPERTIES = ("Id", "ActiveState", "SubState", "FragmentPath", "DropInPaths")
 _LIMITS = ("MemoryMax", "CPUQuota", "TasksMax", "RuntimeMaxSec")
 _IDLE = {"stop": "IdleStopSec", "min_uptime": "MinUptimeSec", "hold_connections": "HoldConnectionsSec"}
@@ -140,47 +138,13 @@ def _variables(assignments: Sequence[str]) -> list[str]:
     return sorted(names)
 
 
-def entries_about(scope: Scope, name: str, units: Sequence[str]) -> list[str]:
-    """What journalctl must match: the server's own output, systemd's about its units, the agent's decisions."""
-    project, _, number = name.partition("@")
-    writers = _Writers.of(scope)
-    decided = [f"PROJCTL_PROJECT={project}", *([f"PROJCTL_INSTANCE={number}"] if number else [])]
-    matches = [*writers.agent, *decided, "+", *writers.orders, *decided]
-    if units:
-        matches += ["+", *writers.manager, *(f"{writers.about}={unit}" for unit in units)]
-        matches += ["+", *writers.same, *(f"{writers.unit}={unit}" for unit in units)]
-    return matches
-
-
-@dataclass(frozen=True)
-class _Writers:
-    """Matches for entries that can be believed: anybody may write entries with any field but those of journald."""
-
-    manager: tuple[str, ...]
-    agent: tuple[str, ...]
-    orders: tuple[str, ...]
-    same: tuple[str, ...]
-    unit: str
-    about: str
-
-    @classmethod
-    def of(cls, scope: Scope) -> _Writers:
-        if not scope.user:
-            orders = ("_UID=0", f"MESSAGE_ID={announce.ORDER}")
-            return cls(("_PID=1",), (f"_SYSTEMD_UNIT={_AGENT}",), orders, (), "_SYSTEMD_UNIT", "UNIT")
-        own, unit = f"_UID={os.getuid()}", "_SYSTEMD_USER_UNIT"
-        # The manager is alone in its init.scope.
-        orders = (own, f"MESSAGE_ID={announce.ORDER}")
-        return cls((own, f"{unit}=init.scope"), (own, f"{unit}={_AGENT}"), orders, (own,), unit, "USER_UNIT")
-
-
 def _log(scope: Scope, name: str, units: Sequence[str], lines: int) -> list[str]:
     """The last lines, oldest first; none when the journal cannot be read."""
     if not lines:
         return []
     try:
         return systemctl.journal_lines(
-            [f"--lines={lines}", "--output=short-iso", *entries_about(scope, name, units)]
+            [f"--lines={lines}", "--output=short-iso", *entries.about(scope, name, units)]
         )
     except ProjctlError:
         return []
@@ -188,7 +152,7 @@ def _log(scope: Scope, name: str, units: Sequence[str], lines: int) -> list[str]
 
 def _last_stop(scope: Scope, name: str) -> str | None:
     """When and why it was last stopped: the agent's words where it was the agent, else systemd's."""
-    writers = _Writers.of(scope)
+    writers = entries.Writers.of(scope)
     units = [service_unit(name), backend_unit(name)]
     matches = [*writers.manager, *(f"{writers.about}={unit}" for unit in units)]
     matches += [f"MESSAGE_ID={identity}" for identity in _ENDED]

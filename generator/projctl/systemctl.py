@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from projctl.diagnostics import ProjctlError
 
@@ -149,11 +152,12 @@ def verify(scope: Scope, files: Sequence[Path]) -> str:
     return result.stderr.strip() or ("" if result.returncode == 0 else f"exit status {result.returncode}")
 
 
-def journal(scope: Scope, arguments: Sequence[str]) -> int:
-    """Show journal entries on our own output; returns the exit status."""
-    command = ["journalctl", *scope.flags, *arguments]
+def become_journal(arguments: Sequence[str]) -> NoReturn:
+    """Let journalctl take the place of this process: nothing of ours stands between it and who reads it."""
+    sys.stdout.flush()
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and so would journalctl
     try:
-        return subprocess.run(command, check=False).returncode
+        os.execvp("journalctl", ["journalctl", *arguments])  # noqa: S606
     except FileNotFoundError:
         raise ProjctlError("cannot find journalctl: is systemd installed?") from None
 
@@ -182,12 +186,36 @@ def moment(text: str) -> float:
 
 def output(command: Sequence[str]) -> Iterator[str]:
     """The lines that a program of ours prints, as they come; what it complains about is raised."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True) as process:
+    with _started(command) as process:
         yield from process.stdout or ()
-        said = process.stderr.read() if process.stderr else ""
-    if process.returncode:
-        name = Path(command[0]).name
+        _end(process)
+
+
+def stream(command: Sequence[str], reader: int) -> Iterator[str]:
+    """Like output, until nobody reads from the descriptor `reader` any more, whether lines come or not."""
+    with _started(command) as process:
+        assert process.stdout  # noqa: S101  a pipe
+        poll = select.poll()
+        poll.register(reader, 0)
+        poll.register(process.stdout, select.POLLIN)
+        rest = b""
+        while all(descriptor != reader for descriptor, _ in poll.poll()):
+            chunk = os.read(process.stdout.fileno(), 1 << 16)
+            if not chunk:
+                return _end(process)
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from (line.decode(errors="replace") + "\n" for line in lines)
+
+
+def _started(command: Sequence[str]) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    said = process.stderr.read() if process.stderr else ""
+    if process.wait():
+        name = Path(str(process.args[0] if isinstance(process.args, list) else process.args)).name
         raise ProjctlError(
             said.strip().removeprefix(f"{name}: ") or f"{name} ended with {process.returncode}"
         )

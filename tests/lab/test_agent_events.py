@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 from agent_stage import Stage, install_agent, wait_for
-from steps import ENVIRONMENT
+from steps import ENVIRONMENT, apply, projctl, server
 
 from projctl.lab import Lab
 
@@ -135,3 +135,43 @@ def test_who_may_not_read_the_journal_is_told(stage: Stage) -> None:
     done = stage.lab.run(WORDS, env=ENVIRONMENT, user="nobody", check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("projctl-agent: cannot read the journal: ")
+
+
+def test_the_command_line_shows_them(stage: Stage) -> None:
+    apply(stage.lab, {"shop": server(listen=5004), "pair": server(listen=5005, instances=2)})
+    stage.get(5004)
+    stage.systemctl("start", "projctl-pair@0.service", "projctl-pair@1.service")
+    stage.systemctl("stop", "projctl-shop.service")
+    stage.lab.run(["journalctl", "--sync"])
+    heading, *rows = projctl(stage.lab, "events", "shop", "pair@1").stdout.splitlines()
+    assert heading.split("\t") == ["TIME", "NAME", "EVENT", "REASON", "WHAT"]
+    cells = [row.split("\t") for row in rows]
+    assert sorted({cell[1] for cell in cells}) == ["pair@1", "shop"]
+    assert [cell[2:4] for cell in cells if cell[1] == "shop" and cell[2] != "apply"] == [
+        ["starting", "-"], ["ready", "-"], ["stopping", "-"], ["stopped", "manual"],
+    ]  # fmt: skip
+    shown = projctl(stage.lab, "events", "shop", "--json", "--since", "-1h").stdout.splitlines()
+    assert [json.loads(line) for line in shown] == events(stage, "--project", "shop")
+    assert projctl(stage.lab, "events", "shop", "--json", "-n", "1").stdout.splitlines() == shown[-1:]
+    refused = projctl(stage.lab, "events", "--since", "soon", check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith('projctl: must be a time: "soon"')
+
+
+def test_the_command_line_follows_and_ends_quietly(stage: Stage) -> None:
+    apply(stage.lab, {"shop": server(listen=5004), "tail": server(listen=5006, idle="never")})
+    words = [sys.executable, "-m", "projctl", "events", "tail", "-f", "--json"]
+    pipe = subprocess.PIPE
+    with stage.lab.popen(words, env=ENVIRONMENT, stdout=pipe, stderr=pipe) as process:
+        assert process.stdout and process.stderr
+        wait_for(
+            lambda: stage.lab.run(["pgrep", "-f", "events --json --since"], check=False).stdout, "it follows"
+        )
+        stage.get(5006)
+        assert [json.loads(process.stdout.readline())["event"] for _ in range(2)] == ["starting", "ready"]
+        process.stdout.close()
+        assert process.wait(10) == 0
+        assert not process.stderr.read()
+    wait_for(
+        lambda: not stage.lab.run(["pgrep", "-f", "events --json"], check=False).stdout, "nothing left of it"
+    )

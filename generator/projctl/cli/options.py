@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from projctl import installed, systemctl
 from projctl.diagnostics import ProjctlError
 from projctl.names import instance_of, project_of
 from projctl.scope import Scope
@@ -70,25 +69,42 @@ def complete_project(context: click.Context, parameter: click.Parameter, incompl
 
 def names_installed(scope: Scope) -> set[str]:
     """The projects that have units of ours."""
+    from projctl import installed  # much that a verb about one project can do without
+
     return {name for unit in installed.read(scope).files if (name := project_of(unit))}
 
 
 def units_installed(scope: Scope, name: str) -> list[str]:
     """The units of a project (all instances), or of one instance `NAME@N`."""
+    from projctl import installed
+
     files = installed.read(scope).files
     return [unit for unit in files if name in (project_of(unit), instance_of(unit))]
 
 
-def project(*, many: bool = False) -> Callable[[Decorated], Decorated]:
+def window(function: Decorated) -> Decorated:
+    """`--since` and `--until`: a time of the journal."""
+    function = click.option("--until", metavar="TIME", help="Up to then.")(function)
+    return click.option(
+        "--since",
+        metavar="TIME",
+        help='From then on, as journalctl takes it: "-1h", "today", "2026-01-31 12:00".',
+    )(function)
+
+
+def project(*, many: bool = False, optional: bool = False) -> Callable[[Decorated], Decorated]:
     """The NAME argument."""
     return click.argument(
-        "names" if many else "name", nargs=-1 if many else 1, required=True, metavar="NAME" + ("..." if many else ""),
+        "names" if many else "name", nargs=-1 if many else 1, required=not optional,
+        metavar=f"[NAME]{'...' if many else ''}" if optional else f"NAME{'...' if many else ''}",
         shell_complete=complete_project,
     )  # fmt: skip
 
 
 def require_projects(scope: Scope, *names: str) -> None:
     """Raise one problem for every name that is no installed project; remote machines are not looked at."""
+    from projctl import systemctl
+
     systemctl.require(scope)
     if scope.remote:
         return

@@ -1,15 +1,14 @@
-"""Verbs that show what is going on: list, status, logs."""
+"""Verbs that show what is going on: list, status."""
 
 from __future__ import annotations
 
 import json
-import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from projctl import dossier, listing, systemctl, why
+from projctl import listing, systemctl, why
 from projctl import status as status_
 from projctl.cli import options, tables
 from projctl.diagnostics import ProjctlError
@@ -117,21 +116,3 @@ def moment(seconds: float) -> str:
     local = datetime.fromtimestamp(seconds).astimezone()
     today = local.date() == datetime.now().astimezone().date()
     return f"{local:%H:%M:%S}" if today else f"{local:%Y-%m-%d %H:%M}"
-
-
-@click.command(
-    epilog="\b\nExamples:\n  projctl logs shop\n  projctl logs shop -f\n  projctl logs shop -n 100"
-)
-@options.user
-@click.option("-f", "--follow", is_flag=True, help="Go on showing new lines until Ctrl-C.")
-@click.option(
-    "-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True, help="How many lines."
-)
-@options.project()
-def logs(name: str, user: bool, follow: bool, lines: int) -> int:
-    """Show what a project wrote, what systemd did with it, and what the agent decided about it."""
-    scope = Scope(user)
-    options.require_projects(scope, name)
-    matches = dossier.entries_about(scope, name, options.units_installed(scope, name))
-    follows = ["--follow"] if follow else ["--no-pager"] if not sys.stdout.isatty() else []
-    return systemctl.journal(Scope(), [f"--lines={lines}", *follows, *matches])
