@@ -135,7 +135,7 @@ def test_projects(report: Report) -> None:
     shop = project(report, "shop")
     assert shop.stops == {"crash": 1, "exit": 1, "manual": 1, "oom": 1, "start_timeout": 1}
     assert shop.up_seconds == 48 * HOUR + 3600 + 30 + 3560 + 3601
-    assert shop.exits == ("not ready in time", "killed by SIGSEGV")
+    assert shop.exits == ("oom", "not ready in time", "killed by SIGSEGV")
     assert (shop.starts, shop.failed, shop.cold_p95) == (5, 1, 6.0)
 
 
@@ -219,6 +219,13 @@ def test_a_server_counts_from_when_it_was_there() -> None:
     known = facts(since={"blog": T0 + 12 * HOUR})
     report = build(run("blog", "x", 24 * HOUR, 1.0, 25 * HOUR, memory_bytes=GIB), known)
     assert kpi(report, "memory_saved").value == pytest.approx(35)
+
+
+def test_a_server_that_was_taken_down_before_the_window_counts_from_when_it_came_up() -> None:
+    report = build(
+        [line(40 * HOUR, "up", "blog"), *run("blog", "x", 46 * HOUR, 1.0, 47 * HOUR, memory_bytes=GIB)]
+    )
+    assert kpi(report, "memory_saved").value == pytest.approx(7)
 
 
 def test_a_project_that_is_gone_counts_until_its_last_event() -> None:

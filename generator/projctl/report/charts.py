@@ -141,15 +141,13 @@ def _scale(most: float, *, whole: bool) -> tuple[float, float]:
     return math.ceil(most / step - 1e-9) * step, step
 
 
-def availability(projects: Sequence[Project]) -> Element | None:
-    """The projects that were out of service, worst first; None where there are none."""
-    known = [(p.availability, p) for p in projects if p.availability is not None and p.availability < 1]
-    if not known:
-        return None
-    worst = sorted(known, key=lambda item: (item[0], item[1].name))[:ROWS]
-    low = next((bound for bound in (0.999, 0.99, 0.95, 0.9, 0.5) if worst[0][0] > bound), 0.0)
+def availability(worst: Sequence[Project]) -> Element:
+    """Projects that were out of service, worst first."""
+    shares = [project.availability or 0.0 for project in worst]
+    low = next((bound for bound in (0.999, 0.99, 0.95, 0.9, 0.5) if shares[0] > bound), 0.0)
     rows = [
-        _available(share, project, 20 + place * _ROW, low) for place, (share, project) in enumerate(worst)
+        _available(share, project, 20 + i * _ROW, low)
+        for i, (share, project) in enumerate(zip(shares, worst, strict=True))
     ]
     height = 24 + len(worst) * _ROW
     scale = [

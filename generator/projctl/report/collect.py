@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from projctl import agentunits, claims, dossier, installed, inventory, status, systemctl
 from projctl.diagnostics import Problem, ProjctlError
-from projctl.names import instance_of, service_unit
+from projctl.names import backend_unit, instance_of, service_unit
 from projctl.report import document, events, requests
 from projctl.report.servers import Facts, Live, Settings
 from projctl.report.spans import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from datetime import tzinfo
 
     from projctl.installed import Installed
     from projctl.portlist import RangeUse
+    from projctl.registry import Registry
     from projctl.report.document import Report
     from projctl.report.events import Event
     from projctl.report.requests import Requests
@@ -29,19 +34,33 @@ def collect(scope: Scope, since: str, until: str) -> tuple[Report, list[Problem]
     """The report of a window, in times as systemd.time(7) has them; and what kept it from being whole."""
     window = _window(since, until)
     there = installed.read(scope)
+    generated = {} if scope.user else installed.generated(scope)
+    texts = {**generated, **there.files}
+    servers = {server for unit in texts if (server := instance_of(unit)) and unit == service_unit(server)}
     ranges, problems = _ranges(scope)
     facts = Facts(
         window=window,
-        installed=_settings(there, user=scope.user),
-        since=_since(scope, there),
+        installed={server: _settings(texts, server, user=scope.user) for server in servers},
+        since=_since(claims.read_registry(scope, there)[0], servers),
         live=_live(scope),
-        requests=_requests(scope, there, window),
+        requests=_requests(scope, window, [_place(scope, there, server) for server in sorted(servers)]),
         ranges=ranges,
         complete=systemctl.journal_reaches_beyond(window.begin),
-        zone=datetime.now().astimezone().tzinfo or Facts.zone,
+        zone=_zone(),
         host=platform.node(),
     )
     return document.build(_events(scope, window), facts), problems
+
+
+def _zone() -> tzinfo:
+    """Where the reader is, with its changes of the clock."""
+    try:
+        if name := os.environ.get("TZ", "").removeprefix(":"):
+            return ZoneInfo(name)
+        with Path("/etc/localtime").open("rb") as file:
+            return ZoneInfo.from_file(file)
+    except (OSError, ValueError, KeyError):
+        return datetime.now().astimezone().tzinfo or Facts.zone
 
 
 def _window(since: str, until: str) -> Span:
@@ -62,38 +81,34 @@ def _events(scope: Scope, window: Span) -> Iterator[Event]:
     return events.parse(_ask(scope, "events", "--json", f"--since=@{window.begin:.6f}"))
 
 
-def _requests(scope: Scope, there: Installed, window: Span) -> dict[str, Requests]:
-    units = (unit for unit in there.files if unit.endswith(".service"))
-    files = [str(scope.units / unit) for unit in units if unit == service_unit(instance_of(unit) or "")]
+def _requests(scope: Scope, window: Span, files: Sequence[Path]) -> dict[str, Requests]:
     times = (f"--since=@{window.begin:.6f}", f"--until=@{window.end:.6f}")
-    return requests.parse(_ask(scope, "requests", *times, "--", *files)) if files else {}
+    return requests.parse(_ask(scope, "requests", *times, "--", *map(str, files))) if files else {}
 
 
-def _settings(there: Installed, *, user: bool) -> dict[str, Settings]:
-    """By server, as its own units say."""
-    found: dict[str, Settings] = {}
-    for unit, text in there.files.items():
-        server = instance_of(unit)
-        if server and unit == service_unit(server):
-            told = dossier.describe(text, user_mode=user)
-            idle, limits = told["idle"], told["limits"]
-            found[server] = Settings(idle["stop"], idle["min_uptime"], limits.get("MemoryMax"))
-    return found
+def _place(scope: Scope, there: Installed, server: str) -> Path:
+    unit = service_unit(server)
+    return (scope.units if unit in there.files else scope.generator_units) / unit
 
 
-def _since(scope: Scope, there: Installed) -> dict[str, float]:
+def _settings(texts: Mapping[str, str], server: str, *, user: bool) -> Settings:
+    """What the units of a server say; behind a proxy the limits are the backend's."""
+    front = dossier.describe(texts[service_unit(server)], user_mode=user)
+    back = dossier.describe(texts.get(backend_unit(server), texts[service_unit(server)]), user_mode=user)
+    return Settings(front["idle"]["stop"], front["idle"]["min_uptime"], back["limits"].get("MemoryMax"))
+
+
+def _since(known: Registry, servers: Collection[str]) -> dict[str, float]:
     """Since when each server has a port."""
-    known, _ = claims.read_registry(scope, there)
-    servers: dict[str, set[str]] = {}
-    for unit in there.files:
-        if server := instance_of(unit):
-            servers.setdefault(server.partition("@")[0], set()).add(server)
+    of_project: dict[str, list[str]] = {}
+    for server in servers:
+        of_project.setdefault(server.partition("@")[0], []).append(server)
     found: dict[str, float] = {}
     for (project, socket), entry in known.entries.items():
         number = socket.partition("@")[2]
         given = datetime.fromisoformat(entry.since).timestamp()
         # A socket without a number is shared by all instances.
-        for server in {f"{project}@{number}"} if number else servers.get(project, set()):
+        for server in [f"{project}@{number}"] if number else of_project.get(project, []):
             found[server] = min(given, found.get(server, given))
     return found
 

@@ -46,6 +46,14 @@ class Report:
         return sorted(used, key=lambda p: (-p.starts, -p.up_seconds, p.name))[:_BUSIEST]
 
     @property
+    def least_available(self) -> list[Project]:
+        """Projects that were out of service, worst first."""
+        known = [
+            (p.availability, p) for p in self.projects if p.availability is not None and p.availability < 1
+        ]
+        return [project for _, project in sorted(known, key=lambda item: (item[0], item[1].name))]
+
+    @property
     def never_used(self) -> list[Project]:
         """Installed projects that did not run."""
         return [project for project in self.projects if project.installed and not project.used]

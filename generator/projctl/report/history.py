@@ -115,6 +115,8 @@ def _take(history: History, event: Event) -> None:
     elif event.kind == "down" and history.down_since is None:
         history.down_since = event.time
     elif event.kind == "up":
+        if not history.runs and not history.downs and history.down_since is None:
+            history.down_since = 0.0  # since before all that is told
         _come_up(history, event.time)
 
 

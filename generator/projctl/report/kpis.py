@@ -149,7 +149,7 @@ def _cleanup(servers: Sequence[Server]) -> Kpi:
 def _leaks(servers: Sequence[Server]) -> Kpi:
     watched = any(_was_watched(server) for server in servers)
     value = float(sum(server.history.count("leak") for server in servers)) if watched else None
-    note = "leaks that the agent found" if watched else "nothing shows that an agent was at work"
+    note = "runs that left something behind" if watched else "nothing shows that an agent was at work"
     return Kpi("leaks", "Leaks", "count", value, note, "none", _judged(value, lambda count: count == 0))
 
 

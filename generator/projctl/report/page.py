@@ -103,7 +103,7 @@ def _charts(report: Report) -> Element:
             "Ports", charts.ports(report.ranges) if report.ranges else None,
             _key(("used", "projects"), ("other", "held by others"), ("barred", "barred"), ("rest", "free")),
         ),
-        _availability(report.projects),
+        _availability(report),
         _chart(
             f"Activity {per}",
             charts.activity(found, report.projects, zone) if any(p.used for p in report.projects) else None,
@@ -127,18 +127,20 @@ def _rest(count: int, words: str) -> Element | None:
     return tag("p", f"and {more} {words}", class_="note") if more > 0 else None
 
 
-def _availability(projects: Sequence[Project]) -> Element:
-    known = [project for project in projects if project.availability is not None]
-    out = sum(project.availability != 1 for project in known)
+def _availability(report: Report) -> Element:
+    known, worst = [p for p in report.projects if p.availability is not None], report.least_available
     title = "Availability by project"
     if not known:
         return _chart(title, None)
-    told = f"{out} of {len(known)} projects had an outage" if out else f"no outage of {len(known)} projects"
-    note = tag("p", f"{told}; time out of service beside it" if out else told, class_="note")
-    chart = charts.availability(projects)
-    return (
-        _chart(title, chart, note) if chart is not None else tag("div", tag("h3", title), note, class_="card")
+    if not worst:
+        note = tag("p", f"no outage of {len(known)} projects", class_="note")
+        return tag("div", tag("h3", title), note, class_="card")
+    note = tag(
+        "p",
+        f"{len(worst)} of {len(known)} projects had an outage; time out of service beside it",
+        class_="note",
     )
+    return _chart(title, charts.availability(worst[: charts.ROWS]), note)
 
 
 def _use(report: Report) -> Element:

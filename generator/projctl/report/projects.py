@@ -58,7 +58,7 @@ def _project(name: str, servers: Sequence[Server]) -> Project:
     logs = [server.requests for server in servers if server.requests]
     moved = [run.figures[key] for run in runs for key in ("bytes_in", "bytes_out") if key in run.figures]
     saved = math.fsum((server.always_on or 0) - (server.used or 0) for server in known)
-    exits = dict.fromkeys(run.exit for run in reversed(runs) if run.exit and run.broke)
+    exits = dict.fromkeys(run.exit or run.reason for run in reversed(runs) if run.broke)
     return Project(
         name=name,
         installed=any(server.settings is not None for server in servers),

@@ -16,15 +16,21 @@ if TYPE_CHECKING:
     from projctl.report.projects import Project
 
 KPI_COLUMNS = (
-    Column("FIGURE", least=20), Column("VALUE", least=12), Column("TARGET", rank=1), Column("VERDICT"),
-    Column("FROM", rank=2, least=10),
+    Column("FIGURE"), Column("VALUE", least=12), Column("TARGET", rank=1), Column("VERDICT"),
+    Column("FROM", rank=2, least=40),
 )  # fmt: skip
 VERDICT = 3
+#: How many projects that were out of service are named.
+_LEAST_AVAILABLE = 10
 PROJECT_COLUMNS = (
     Column("PROJECT", least=16), Column("STARTS", right=True), Column("FAILED", right=True, rank=3),
     Column("RAN", right=True, rank=1), Column("MEMORY", right=True, rank=4), Column("SAVED", right=True, rank=5),
     Column("COLD P95", right=True, rank=6), Column("AVAILABILITY", right=True, rank=2),
     Column("DATA", right=True, rank=7),
+)  # fmt: skip
+OUTAGE_COLUMNS = (
+    Column("PROJECT", least=16), Column("AVAILABILITY", right=True), Column("OUT OF SERVICE", right=True),
+    Column("LAST FAULT", rank=1, least=12),
 )  # fmt: skip
 PORT_COLUMNS = (
     Column("RANGE"), Column("FOR", rank=1), Column("USED", right=True), Column("FREE", right=True),
@@ -46,6 +52,7 @@ def tables(report: Report) -> list[tuple[str, Sequence[Column], list[tuple[str, 
     every = [
         ("", KPI_COLUMNS, kpis(report)),
         ("busiest", PROJECT_COLUMNS, busiest(report)),
+        ("least available", OUTAGE_COLUMNS, least_available(report)),
         ("ports", PORT_COLUMNS, ports(report)),
     ]
     return [table for table in every if table[2]]
@@ -77,6 +84,19 @@ def kpis(report: Report) -> list[tuple[str, ...]]:
 def busiest(report: Report) -> list[tuple[str, ...]]:
     """A row for each of the busiest projects."""
     return [project(one) for one in report.busiest]
+
+
+def least_available(report: Report) -> list[tuple[str, ...]]:
+    """A row for each of the projects that were out of service, worst first."""
+    return [
+        (
+            one_line(found.name),
+            figures.percent(found.availability or 0.0, 3),
+            span(found.unavailable_seconds),
+            one_line(found.exits[0]) if found.exits else "-",
+        )
+        for found in report.least_available[:_LEAST_AVAILABLE]
+    ]
 
 
 def project(found: Project) -> tuple[str, ...]:
