@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from steps import ENVIRONMENT, MANIFEST, get, projctl, wait_for, write
+from steps import ENVIRONMENT, MANIFEST, ROOT, get, projctl, wait_for, write
 
 from projctl.lab import Lab
 
@@ -23,6 +23,17 @@ HOME = "/srv/preflight"
 PYTHON, SERVER = "/usr/bin/python3", f"{HOME}/server.py"
 STARTS = "/tmp/preflight-starts"
 PROGRAMS = {"PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin", "UV_CACHE_DIR": "/tmp/uv", "UV_OFFLINE": "1"}
+NGINX = "pid %s.pid; error_log stderr notice; events {} http { access_log off; server { %s return 200; } }\n"
+LISTENS = {
+    "site": "listen [::]:3481 ipv6only=off;",
+    "address": "listen 127.0.0.1:3482; listen 192.0.2.7:3483; listen [2001:db8::7]:3484;",
+    "unix": "listen unix:/run/projctl/nginx-unix.sock;",
+    "fine-other": "listen [::]:3485 ipv6only=off; listen 127.0.0.1:3486;",
+    "upstream": "listen [::]:3487 ipv6only=off; location /x { proxy_pass http://shop.example; }",
+    "other-port": "listen [::]:3491 ipv6only=off;",
+    "only-v4": "listen 3492;",
+    "broken": "lissen 3493;",
+}
 FILES = {
     "server.py": Path(__file__).with_name("preflight_server.py").read_text(),
     "shop.py": "def app(environ, start):\n    start('200 OK', [])\n    return [b'hello']\n",
@@ -34,6 +45,7 @@ FILES = {
     "  process.env.LISTEN_FDS ? {fd: 3} : process.env.PORT)\n",
     "own.js": "require('http').createServer((q, r) => r.end('hello')).listen(3999)\n",
     "package.json": '{"name": "shop", "version": "1.0.0", "scripts": {"start": "node server.js"}}\n',
+    **{f"{name}.conf": NGINX % (name, listen) for name, listen in LISTENS.items()},
     "start.sh": "#!/bin/sh\ncd . && gunicorn shop:app\n",
 }
 
@@ -61,11 +73,39 @@ GOOD = {
     "hangs-up": noting("hang-up"),
     "accepts-unix": noting("accept", listen="unix"),
     "proxied": project("python3 -m http.server --bind $HOST $PORT"),
+    "nginx": project("nginx -p ./ -c site.conf", listen=3481),
+    "nginx-address": project(
+        "nginx -p ./ -c address.conf",
+        listen={"a": "127.0.0.1:3482", "b": "192.0.2.7:3483", "c": "[2001:db8::7]:3484"},
+    ),
+    "nginx-unix": project("nginx -p ./ -c unix.conf", listen="unix"),
+    "nginx-more": project("nginx -p ./ -c fine-other.conf", listen=3485),
+    "nginx-upstream": project("nginx -p ./ -c upstream.conf", listen=3487),
     "proxied-npm": project("npm start"),
     "dynamic": project("gunicorn shop:app", user="dynamic"),
     "strict": project("gunicorn shop:app", user="games", sandbox="strict"),
 }
 BAD = {
+    "nginx-port": (
+        project("nginx -p ./ -c other-port.conf", listen=3490),
+        "opened its own port 3491 instead of taking its socket",
+        "hint: its configuration must name the very address of its socket: listen [::]:3490 ipv6only=off;",
+    ),
+    "nginx-v4": (
+        project("nginx -p ./ -c only-v4.conf", listen=3492),
+        "exited with status 1 before it answered; it said last:\n",
+        "hint: its configuration must name the very address of its socket: listen [::]:3492 ipv6only=off;",
+    ),
+    "nginx-unix": (
+        project("nginx -p ./ -c site.conf", listen="/run/other.sock"),
+        "opened its own port 3481 instead of taking its socket",
+        "hint: its configuration must name the very address of its socket: listen unix:/run/other.sock;",
+    ),
+    "nginx-broken": (
+        project("nginx -p ./ -c broken.conf", listen=3493),
+        "exited with status 1 before it answered; it said last:\n",
+        'unknown directive "lissen"',
+    ),
     "uv": (
         project("uv run --no-project gunicorn shop:app", "native"),
         "opened $PORT instead of taking its socket",
@@ -320,6 +360,43 @@ def test_a_running_project_is_not_disturbed(stage: Lab) -> None:
     assert stage.run(["systemctl", "show", "--property=MainPID", "projctl-shop.service"]).stdout == pid
     write(stage, {})
     projctl(stage, "apply")
+
+
+def test_nginx_is_tried_apart_from_the_one_that_runs(stage: Lab) -> None:
+    forget(stage)
+    conf = f"{HOME}/live.conf"
+    stage.write(conf, (NGINX % ("/run/live", "listen [::]:3495 ipv6only=off;")))
+    write(stage, {"live": project(f"nginx -p ./ -c {conf}", listen=3495)})
+    projctl(stage, "apply")
+    assert "200 OK" in get(stage, 3495)
+    pid = stage.file("/run/live.pid").read_text()
+    assert "no problem" in projctl(stage, "check", "--preflight").stdout
+    assert stage.file("/run/live.pid").read_text() == pid
+    # Its configuration is nothing that a remembered result could depend on.
+    stage.write(conf, NGINX % ("/run/live", "listen [::]:3496 ipv6only=off;"))
+    refused = projctl(stage, "check", "--preflight", check=False)
+    assert "opened its own port 3496 instead" in refused.stderr
+    assert "200 OK" in get(stage, 3495)
+    write(stage, {})
+    projctl(stage, "apply")
+
+
+def test_a_user_who_is_not_root_tries_nginx_too(stage: Lab) -> None:
+    stage.run(["install", "-d", "-o", "games", "/tmp/games"])
+    conf = "/tmp/games/own.conf"
+    more = "client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;"
+    text = NGINX.replace("http {", f"http {{ {more}")
+    environment = ENVIRONMENT | {"PROJCTL_STATE_DIR": "/tmp/games/state"}
+    words = [sys.executable, "-m", "projctl", "check", "--user", "--preflight", "--systemd-version", "252"]
+    words += ["-f", "/tmp/games/own.yaml"]
+    for place in (ROOT, Path(sys.prefix), Path(sys.base_prefix)):
+        stage.run(["chmod", "o+x", *place.parents])  # in the lab alone
+    run = {"path": "/tmp/games", "run": f"nginx -p ./ -c {conf}", "listen": 3497}
+    write(stage, {"own": run}, "/tmp/games/own.yaml")
+    for listen, status, said in ((3497, 0, "no problem found"), (3498, 1, "opened its own port 3498")):
+        stage.write(conf, text % ("own", f"listen [::]:{listen} ipv6only=off;"))
+        result = stage.run(words, user="games", env=environment, check=False)
+        assert (result.returncode, said in result.stdout + result.stderr) == (status, True), result
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -41,6 +41,8 @@ class Adapter:
     `reload_signal` to take over a changed configuration. `access_log` is a regular expression of its access
     log's lines with the groups `status` and, where it tells, `seconds` or `milliseconds`; or `json`, see
     projctl.yaml(5).
+    `configured` is for one that takes a socket only at the address in its own configuration: what must stand
+    there for a ListenStream= value.
     `asks` is what the program or its configuration must say itself to take the socket, as a hint.
     `launcher` is a file of projctl_runtime that the project's own Python runs in the program's place.
     """
@@ -61,6 +63,7 @@ class Adapter:
     access_log: str | None = None
     launcher: str | None = None
     asks: str | None = None
+    configured: Callable[[str], str] | None = None
 
     def recognises(self, words: tuple[Word, ...]) -> bool:
         """Whether `words` start this kind of server directly (not through a wrapper)."""

@@ -20,7 +20,7 @@ import time
 from typing import Any
 
 from projctl.lab import kernel
-from projctl.preflight import child, processes
+from projctl.preflight import apart, child, processes
 from projctl.preflight.probe import Probe, free_port, open_listener
 from projctl.preflight.verdict import Outcome, Verdict
 
@@ -32,6 +32,8 @@ _KEPT = 16384
 #: Seconds without CPU use after which a server that opened a port of its own is done with starting.
 _SETTLED = 2.0
 _LEAVE = 2.0
+#: What a server says that asked for the address of another machine, where none can be reached.
+_UNRESOLVED = b"host not found"
 
 
 class AbandonedError(Exception):
@@ -50,7 +52,9 @@ class Trial:
         self._ready = not order["notifies"]
         host = order["host"]
         self.port = free_port(host or "127.0.0.1")
-        self._listeners = [open_listener(stand["host"], directory) for stand in order["sockets"]]
+        self._listeners = [apart.open_listener(stream) for stream in order["apart"]] or [
+            open_listener(stand["host"], directory) for stand in order["sockets"]
+        ]
         names = [stand["name"] for stand in order["sockets"]]
         self._probes = [Probe(*pair) for pair in zip(names, self._listeners, strict=True)]
         if host is not None:
@@ -86,6 +90,8 @@ class Trial:
 
     def _told(self, outcome: Verdict) -> Verdict:
         lines = self._said.decode(errors="replace").rstrip().splitlines()[-_LINES:]
+        if self._order["apart"] and outcome.outcome == "exited" and _UNRESOLVED in self._said:
+            outcome = Verdict("untold")
         return Verdict(**{**outcome.dump(), "said": tuple(lines), "given": self.port})  # type: ignore[arg-type]
 
     def _watch(self, output: int) -> Verdict:
@@ -176,7 +182,16 @@ def main() -> None:
         with contextlib.suppress(AbandonedError):
             if order["state_directory"]:
                 order["environment"]["STATE_DIRECTORY"] = child.make_own(f"{directory}/state", order)
-            print(json.dumps(Trial(order, directory).run().dump()))  # noqa: T201
+            print(json.dumps(_tried(order, directory).dump()))  # noqa: T201
+
+
+def _tried(order: dict[str, Any], directory: str) -> Verdict:
+    if order["apart"]:
+        try:
+            apart.enter(order["apart"])
+        except PermissionError:
+            return Verdict("untold")
+    return Trial(order, directory).run()
 
 
 def _line(descriptor: int) -> bytes:

@@ -24,10 +24,14 @@ _WHOLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 
 @dataclass(frozen=True)
 class Stand:
-    """One socket as a service gets it: its name, and for a Unix socket no `host`. `::` takes IPv4 too."""
+    """One socket as a service gets it: its name, and for a Unix socket no `host`. `::` takes IPv4 too.
+
+    `stream` is its whole address.
+    """
 
     name: str
     host: str | None = "::"
+    stream: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,8 +129,8 @@ def _stand(text: str) -> Stand:
     sections = unitfile.parse(text)
     name, stream = (_last(sections, "Socket", key) for key in ("FileDescriptorName", "ListenStream"))
     if stream.startswith(("/", "@")):
-        return Stand(name, None)
-    return Stand(name, stream.rpartition(":")[0].strip("[]") or "::")
+        return Stand(name, None, stream.replace("%%", "%"))
+    return Stand(name, stream.rpartition(":")[0].strip("[]") or "::", stream)
 
 
 def _covers(unit: _Unit) -> tuple[str, ...]:

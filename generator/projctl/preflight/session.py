@@ -35,9 +35,9 @@ def require(
         for name, key in cache.loads(text).items()
         if name in found.fleet.projects.keys() | found.kept
     }
-    pending = [trial for trial in planned if passed.get(trial.project) != trial.key]
+    pending = [trial for trial in planned if trial.key is None or passed.get(trial.project) != trial.key]
     verdicts = trials.run(pending, tell)
-    good = {trial.project: trial.key for trial in pending if verdicts[trial.project].good}
+    good = {trial.project: trial.key for trial in pending if trial.key and verdicts[trial.project].good}
     if good:
         apply.write(file, cache.dumps(passed | good), mode=0o600)
     if problems := trials.problems(found, pending, verdicts):

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from projctl.model import Project
     from projctl.preflight.launch import Launch
 
-#: Adapters that take a socket only at the address in their own configuration: a trial would open that address.
-_BOUND_TO_ADDRESS = ("nginx",)
 #: Who stands in for a dynamic user, that only systemd can make.
 _STAND_IN = "nobody"
 #: Variables that tell a server its own ports.
@@ -39,11 +37,14 @@ _OF_A_USER = ("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR")
 
 @dataclass(frozen=True)
 class Trial:
-    """One project's start: the order for the process that carries it out, and the key of its result."""
+    """One project's start: the order for the process that carries it out, and the key of its result.
+
+    The key is None where the result depends on files that only the server knows: it is tried each time.
+    """
 
     project: str
     order: Mapping[str, Any]
-    key: str
+    key: str | None
 
     @property
     def proxied(self) -> bool:
@@ -52,13 +53,13 @@ class Trial:
 
 
 def plan(found: Build, projects: Iterable[str], *, user_mode: bool) -> list[Trial]:
-    """The trials of those projects whose adapter can be tried on another address than its own."""
+    """The trials of those projects that have a server."""
     trials = []
     for name in projects:
         start = launch.of(found.units, name)
-        if start and start.adapter not in _BOUND_TO_ADDRESS:
+        if start:
             order = _order(start, found.fleet.projects[name].start_timeout, user_mode=user_mode)
-            trials.append(Trial(name, order, cache.key(order)))
+            trials.append(Trial(name, order, None if order["apart"] else cache.key(order)))
     return trials
 
 
@@ -69,17 +70,19 @@ def _order(start: Launch, timeout: float, *, user_mode: bool) -> dict[str, Any]:
     environment = {"PATH": ":".join(STANDARD_PATH), "LANG": os.environ.get("LANG", "C.UTF-8")}
     environment |= _identity(start, account, user_mode=user_mode)
     environment |= {**dict(start.environment), **from_file}
+    known = adapters.every().get(start.adapter)
+    apart = [stand.stream for stand in start.sockets] if known and known.configured else []
+    given = [] if apart else [name for name in dict(start.environment) if _PORT.fullmatch(name)]
     return {
         "words": start.words,
         "environment": environment,
-        "ports": [
-            name for name in dict(start.environment) if _PORT.fullmatch(name) and name not in from_file
-        ],
+        "ports": [name for name in given if name not in from_file],
         "directory": start.directory,
         "uid": None if user_mode else account.uid,
         "gid": account.gid,
         "groups": sorted(account.groups),
         "sockets": [{"name": stand.name, "host": stand.host} for stand in start.sockets],
+        "apart": apart,
         "host": start.host,
         "adapter": start.adapter,
         "notifies": start.notifies,
@@ -176,20 +179,28 @@ def _verdict(text: str, guard: subprocess.Popen[str]) -> Verdict:
     return Verdict("broken", text=said[-1] if said else "the trial was ended from outside")
 
 
-def _cures(project: Project) -> tuple[str | None, str | None]:
+def _cures(project: Project, trial: Trial, verdict: Verdict) -> tuple[str | None, str | None]:
     """What to do about a wrapper around the server, and what the server itself asks for to take its socket."""
-    return wrappers.cure(project), adapters.choose(project).asks
+    adapter, cure = adapters.choose(project), wrappers.cure(project)
+    if adapter.configured and trial.order["apart"] and (verdict.outcome != "exited" or verdict.collided):
+        lines = " ".join(map(adapter.configured, trial.order["apart"]))
+        cure = cure or f"its configuration must name the very address of its socket: {lines}"
+    return cure, adapter.asks
 
 
 def problems(found: Build, trials: Iterable[Trial], verdicts: Mapping[str, Verdict]) -> list[Problem]:
     """A problem for each verdict that is not good, at the project's `run`."""
-    proxied = {trial.project: trial.proxied for trial in trials}
+    tried = {trial.project: trial for trial in trials}
     return ordered(
         Problem(
-            message(verdict, proxied=proxied[name]),
+            message(verdict, proxied=tried[name].proxied),
             found.fleet.mark(name, "run"),
             f"$.projects.{name}.run",
-            advice(verdict, *_cures(found.fleet.projects[name]), proxied=proxied[name]),
+            advice(
+                verdict,
+                *_cures(found.fleet.projects[name], tried[name], verdict),
+                proxied=tried[name].proxied,
+            ),
         )
         for name, verdict in verdicts.items()
         if not verdict.good

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: `broken`: it could not even be started, `text` says why.
-Outcome = Literal["took", "own-port", "exited", "left", "never", "not-ready", "broken"]
+#: `broken`: it could not even be started, `text` says why; `untold`: nothing can be learned here.
+Outcome = Literal["took", "own-port", "exited", "left", "never", "not-ready", "broken", "untold"]
 
 _OWN_PORT = 'write "server: proxy": a proxy then holds the socket, and the server listens on $PORT'
 _WHERE = 'hand it the port in "run", for instance with "--port $PORT"'
@@ -43,8 +43,13 @@ class Verdict:
 
     @property
     def good(self) -> bool:
-        """Whether the project works with the socket that systemd hands it."""
-        return self.outcome == "took"
+        """Whether the project works with the socket that systemd hands it, as far as a trial can tell."""
+        return self.outcome in ("took", "untold")
+
+    @property
+    def collided(self) -> bool:
+        """Whether it ended over an address: it wanted one that its socket has."""
+        return self.outcome == "exited" and any("in use" in line for line in self.said)
 
 
 def message(verdict: Verdict, *, proxied: bool) -> str:
