@@ -66,6 +66,7 @@ class Agent:
             self._holds,
             lambda: self._ledger,
             self.catch_up,
+            self.metrics,
             user=user,
         )
 

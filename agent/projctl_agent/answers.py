@@ -32,11 +32,13 @@ class Answers:
         holds: Holds,
         ledger: Callable[[], Ledger],
         catch_up: Callable[[], Awaitable[None]],
+        metrics: Callable[[str], Awaitable[tuple[bytes, str]]],
         *,
         user: bool,
     ) -> None:
         self._journal, self._fleet, self._feed = journal, fleet, feed
         self._ledger, self._catch_up, self._holds = ledger, catch_up, holds
+        self._metrics = metrics
         self._holding = Holding(holds, fleet, self.forget, user=user)
         self._looks: Turns[bytes] = Turns()
         self._user = user
@@ -51,6 +53,7 @@ class Answers:
         return {
             ("get", "status"): local.Answer(self._status, frozenset({"project"})),
             ("get", "health"): local.Answer(self._health),
+            ("get", "metrics"): local.Answer(self._tell_metrics),
             ("get", "events"): local.Stream(self._feed.serve, KEYS),
             **self._holding.services(),
         }
@@ -80,6 +83,10 @@ class Answers:
             for name in sorted(wanted)
         }  # fmt: skip
         return local.line(projects=projects)
+
+    async def _tell_metrics(self, _: local.Request) -> bytes:
+        text, _kind = await self._metrics("")
+        return local.line(metrics=text.decode())
 
     async def _health(self, _: local.Request) -> bytes:
         found = await health.examine(self._journal, connected=self._fleet.connected, user=self._user)

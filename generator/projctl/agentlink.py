@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from projctl.scope import Scope
 
 _SECONDS = 2.0
+#: Seconds for what the agent makes anew, and may share with other askers.
+_LONG = 15.0
 _LARGEST = 64 << 20
 
 
@@ -31,17 +33,30 @@ def answers(scope: Scope) -> bool:
 
 def order(scope: Scope, what: str, project: str, **more: float | None) -> dict[str, Any]:
     """Give the agent an order; its answer. Raises ProjctlError where none answers, or it refuses."""
+    answer = _require(scope, {"order": what, "project": project, **more})
+    if refusal := answer.get("error"):
+        raise ProjctlError(f"cannot {what} {project}: {refusal}")
+    return answer
+
+
+def metrics(scope: Scope) -> str:
+    """The agent's metrics in Prometheus' text form. Raises ProjctlError where no agent tells them."""
+    answer = _require(scope, {"get": "metrics"}, _LONG)
+    if not isinstance(text := answer.get("metrics"), str):
+        raise ProjctlError(f"cannot get metrics: {answer.get('error', 'the agent tells none')}")
+    return text
+
+
+def _require(scope: Scope, request: dict[str, Any], seconds: float = _SECONDS) -> dict[str, Any]:
+    """The agent's answer. Raises ProjctlError where none answers."""
     try:
-        answer = _ask(scope, {"order": what, "project": project, **more})
+        return _ask(scope, request, seconds)
     except (OSError, ValueError) as error:
         text = (getattr(error, "strerror", None) or str(error)).lower()
         hint = f"install and start it: projctl agent install{' --user' * scope.user}"
         raise ProjctlError(
             f"cannot ask the agent at {scope.runtime / 'agent.sock'}: {text}", hint=hint
         ) from None
-    if refusal := answer.get("error"):
-        raise ProjctlError(f"cannot {what} {project}: {refusal}")
-    return answer
 
 
 def _answer(scope: Scope, project: str | None = None) -> dict[str, Any]:
@@ -53,18 +68,18 @@ def _answer(scope: Scope, project: str | None = None) -> dict[str, Any]:
         return {}
 
 
-def _ask(scope: Scope, request: dict[str, Any]) -> dict[str, Any]:
+def _ask(scope: Scope, request: dict[str, Any], seconds: float = _SECONDS) -> dict[str, Any]:
     """The agent's answer. Raises OSError or ValueError."""
     line = json.dumps(request, separators=(",", ":")).encode() + b"\n"
-    answer = json.loads(_exchange(str(scope.runtime / "agent.sock"), line))
+    answer = json.loads(_exchange(str(scope.runtime / "agent.sock"), line, seconds))
     if not isinstance(answer, dict):
         raise ValueError("its answer is no object")
     return answer
 
 
-def _exchange(path: str, request: bytes) -> bytes:
+def _exchange(path: str, request: bytes, seconds: float) -> bytes:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(_SECONDS)
+        client.settimeout(seconds)
         client.connect(path)
         client.sendall(request)
         answer = bytearray()

@@ -64,5 +64,5 @@ def test_samples(accept: str, parse: object) -> None:
     assert found["projctl_start_duration_seconds_sum", web] == pytest.approx(0.3)
     assert found["projctl_start_duration_seconds_bucket", ("le", "0.25"), web] == 0
     assert found["projctl_start_duration_seconds_bucket", ("le", "0.5"), web] == 1
-    assert any(key[0] == "process_cpu_seconds_total" for key in found)
+    assert any(key[0] == "projctl_agent_process_cpu_seconds_total" for key in found)
     assert any(key[0] == "projctl_build_info" for key in found)

@@ -42,7 +42,7 @@ class Exposition:
     """Metrics as text, in the form that a scraper asks for."""
 
     def __init__(self) -> None:
-        self._process = ProcessCollector(registry=None)
+        self._process = ProcessCollector(namespace="projctl_agent", registry=None)
 
     def render(self, snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
         """Text and its content type: OpenMetrics where the Accept header asks for it."""

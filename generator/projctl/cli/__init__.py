@@ -27,6 +27,7 @@ _VERBS = {
     "info": "projctl.cli.info:info",
     "list": "projctl.cli.show:list_",
     "logs": "projctl.cli.logs:logs",
+    "metrics": "projctl.cli.metrics:metrics",
     "ports": "projctl.cli.ports:ports",
     "release": "projctl.cli.holds:release",
     "reload": "projctl.cli.jobs:reload",
