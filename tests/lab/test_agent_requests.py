@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import server_cases
 from agent_stage import Stage, install_agent, wait_for
-from steps import apply
+from steps import apply, projctl
 
 from projctl.lab import Lab
 
@@ -181,13 +182,35 @@ def test_what_journald_threw_away_is_told(stage: Stage) -> None:
     assert stage.metrics()["projctl_suppressed_lines_total", ("project", "sleeper")] == 0
 
 
-def test_promtool_finds_nothing_to_say(stage: Stage) -> None:
-    for accept in ("text/plain", "application/openmetrics-text"):
-        fetch = ["curl", "-s", "-H", f"Accept: {accept}", "http://127.0.0.1:9753/metrics"]
-        text = stage.lab.run(fetch).stdout
-        assert text.count("\n") > 200
-    done = stage.lab.run(["promtool", "check", "metrics"], input=stage.get(9753, "/metrics"), check=False)
+def test_the_verb_tells_what_a_scrape_shows_and_promtool_finds_nothing_to_say(stage: Stage) -> None:
+    text = projctl(stage.lab, "metrics").stdout
+    assert set(re.findall("^# TYPE.*", text, re.MULTILINE)) == set(
+        re.findall("^# TYPE.*", stage.get(9753, "/metrics"), re.MULTILINE)
+    )
+    done = stage.lab.run(["promtool", "check", "metrics"], input=text, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    fetch = ["curl", "-s", "-H", "Accept: application/openmetrics-text", "http://127.0.0.1:9753/metrics"]
+    assert stage.lab.run(fetch).stdout.endswith("# EOF\n")
+
+
+def test_a_file_for_node_exporter_is_replaced_or_left_alone(stage: Stage) -> None:
+    stage.lab.run(["mkdir", "-p", "/run/collector"])
+    file = stage.lab.file("/run/collector/projctl.prom")
+    words = ("metrics", "--textfile", "/run/collector/projctl.prom")
+    projctl(stage.lab, *words)
+    before = file.read_text()
+    assert before.count("projctl_starts_total{") >= len(SERVERS)
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert stage.lab.run(["ls", "/run/collector"]).stdout == "projctl.prom\n"
+    agent = ("projctl-agent.socket", "projctl-agent-metrics.socket", AGENT)
+    stage.systemctl("stop", *agent)
+    done = projctl(stage.lab, *words, check=False)
+    assert done.returncode == 1
+    assert "projctl: cannot get metrics: no agent answers at /run/projctl/agent.sock" in done.stderr
+    assert file.read_text() == before
+    stage.systemctl("start", *agent)
+    for path, status in (("/run/collector/x.txt", 2), ("/run/none/x.prom", 1)):
+        assert projctl(stage.lab, "metrics", "--textfile", path, check=False).returncode == status
 
 
 def test_only_its_own_lines_count(stage: Stage) -> None:
