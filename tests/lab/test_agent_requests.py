@@ -206,7 +206,7 @@ def test_a_file_for_node_exporter_is_replaced_or_left_alone(stage: Stage) -> Non
     stage.systemctl("stop", *agent)
     done = projctl(stage.lab, *words, check=False)
     assert done.returncode == 1
-    assert "projctl: cannot get metrics: no agent answers at /run/projctl/agent.sock" in done.stderr
+    assert "projctl: cannot ask the agent at /run/projctl/agent.sock: " in done.stderr
     assert file.read_text() == before
     stage.systemctl("start", *agent)
     for path, status in (("/run/collector/x.txt", 2), ("/run/none/x.prom", 1)):
