@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OOMD_KILL = "d989611b15e44c9dbf31e3c81256e4ed"
-#: What systemd-oomd does to a control group: it counts the kill in these attributes, for systemd to see.
+#: What systemd-oomd does to a control group: it counts its kills in these attributes, for systemd to see.
 KILL = """
 import os, pathlib, signal, sys
 group = "/sys/fs/cgroup" + sys.argv[1]
-os.setxattr(group, "user.oomd_ooms", b"1")
-os.setxattr(group, "user.oomd_kill", b"1")
+count = "".join(sys.argv[2:] or "1").encode()
+os.setxattr(group, "user.oomd_ooms", count)
+os.setxattr(group, "user.oomd_kill", count)
 for pid in pathlib.Path(group, "cgroup.procs").read_text().split():
     os.kill(int(pid), signal.SIGKILL)
 """
