@@ -70,7 +70,10 @@ def test_sockets_come_in_order_with_their_kind() -> None:
         "projctl-other.service": unit(""),
     }
     found = launch.of(units, "shop")
-    assert found and found.sockets == (launch.Stand("a", "::"), launch.Stand("b", None))
+    assert found and found.sockets == (
+        launch.Stand("a", "::", "3400"),
+        launch.Stand("b", None, "/run/b.sock"),
+    )
     units["projctl-shop.socket"] = SOCKET.format("[::1]:3400", "a")
     units["projctl-shop.b.socket"] = SOCKET.format("127.0.0.1:3401", "b")
     found = launch.of(units, "shop")
