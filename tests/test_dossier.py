@@ -35,7 +35,7 @@ def test_settings_of_a_unit_and_its_drop_ins() -> None:
         "user": "shop",
         "path": "/srv",
         "limits": {"MemoryMax": "200"},
-        "idle": {"stop": None, "min_uptime": 60.0, "hold_connections": None, "busy_cpu": 0.5},
+        "idle": {"stop": None, "freeze": None, "min_uptime": 60.0, "hold_connections": None, "busy_cpu": 0.5},
         "environment": ["MORE", "OTHER", "PORT", "SECRET"],
         "env_files": ["/etc/100%.env"],
     }

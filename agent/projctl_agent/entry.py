@@ -28,6 +28,8 @@ class Kind(StrEnum):
     IDLE_STOP_REFUSED = "idle-stop-refused"
     ENDED = "ended"
     NO_COUNTERS = "no-counters"
+    FROZEN = "frozen"
+    THAWED = "thawed"
     REARMED = "rearmed"
     WARM = "warm"
     LEAK = "leak"

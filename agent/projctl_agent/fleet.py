@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from projctl_agent import failure, usage
+from projctl_agent import failure, messages, usage
 from projctl_agent.bus import Bus, BusError, Listener, UnitRow
 from projctl_agent.endings import Endings
 from projctl_agent.healing import Healing
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from projctl_agent.failure import Failure
     from projctl_agent.idle import Track
     from projctl_agent.lifecycle import Ledger
+    from projctl_agent.orders import Frost
     from projctl_agent.settings import Settings
     from projctl_agent.usage import Bytes
 
@@ -67,6 +69,7 @@ class Fleet:
         self._report = report
         self._held_until = held_until
         self._bus: Bus | None = None
+        self._orders: Orders | None = None
         self._watches: dict[str, tuple[Watch, asyncio.Task[None]]] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._earlier = dict(earlier)
@@ -78,9 +81,10 @@ class Fleet:
     async def connect(self, *, user: bool) -> Bus:
         """Connect and look for what runs. Raises BusError."""
         bus = await Bus.connect(Listener(self._unit_changed, self._reloaded), user=user)
-        self._bus = bus
+        orders = Orders(bus if user else None, self._thawed)
+        self._bus, self._orders = bus, orders
         await self._open_all(bus)
-        await self._healing.connect(bus, Orders(bus if user else None))
+        await self._healing.connect(bus, orders)
         return bus
 
     @property
@@ -95,9 +99,11 @@ class Fleet:
         for task in self._opening.values():
             task.cancel()
         self._opening.clear()
+        if self._orders:
+            self._orders.close()
         if self._bus:
             self._bus.close()
-        self._bus = None
+        self._bus = self._orders = None
 
     def watches(self) -> dict[str, Watch]:
         """The instances that run, by name."""
@@ -154,7 +160,20 @@ class Fleet:
         except BusError:
             return Survey({}, {})
         waiting = self._healing.waiting()
-        return Survey(found.states | dict.fromkeys(waiting, "failed"), found.failed | waiting)
+        states = found.states | self._frozen(found) | dict.fromkeys(waiting, "failed")
+        return Survey(states, found.failed | waiting)
+
+    def _frozen(self, found: Survey) -> dict[str, str]:
+        """What is frozen as far as it runs; systemd does not know of it."""
+        named = [instance_of_service(service) for service in (self._orders.frozen if self._orders else ())]
+        return {name[0]: "frozen" for name in named if name and found.states.get(name[0]) == "running"}
+
+    def _thawed(self, service: str, frost: Frost, reason: str) -> None:
+        if named := instance_of_service(service):
+            seconds = time.monotonic() - frost.since
+            messages.thawed(named[0], service, frost.invocation, reason, seconds)
+        if found := self._watches.get(service):
+            found[0].thawed()
 
     async def failures(self, failed: Mapping[str, str]) -> dict[str, Failure]:
         """Why these instances failed, given their units; without those that systemd does not tell of."""
@@ -179,6 +198,8 @@ class Fleet:
 
     def _unit_changed(self, unit: str, changed: dict[str, Any]) -> None:
         self._moved()
+        if self._orders:
+            self._orders.unit_changed(unit, changed)
         named = instance_of_service(unit)
         if not named:
             self._socket_changed(unit, changed)
@@ -262,7 +283,8 @@ class Fleet:
 
     async def _begin(self, service: str) -> None:
         assert self._bus  # noqa: S101  only called while connected
-        watch = await open_watch(self._bus, service)
+        assert self._orders  # noqa: S101
+        watch = await open_watch(self._bus, self._orders, service)
         if watch is None:
             return
         self._seen[watch.settings.instance] = watch.settings

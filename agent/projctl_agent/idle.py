@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: Shorter windows than this many seconds say nothing about a share of CPU.
 MIN_WINDOW = 0.25
@@ -32,6 +35,7 @@ class Policy:
     busy_share: float | None = 0.02
     hold_connections: float | None = 3600.0
     held_until: float | None = None
+    idle_freeze: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,8 @@ class Observation:
 class Track:
     """What is remembered from look to look: the last use and why, and the shares of CPU last and of a quiet server.
 
-    `moved` is when something last told of data, for connections that do not tell it themselves.
+    `moved` is when something last told of data, for connections that do not tell it themselves; `busy` is the last
+    use by anything but connections that were merely open.
     """
 
     started: float
@@ -78,6 +83,7 @@ class Track:
     quiet_rate: float | None = None
     moved: float = 0.0
     cpu_share: float | None = None
+    busy: float = 0.0
 
 
 class Use(NamedTuple):
@@ -109,7 +115,8 @@ def begin(started: float, observation: Observation) -> Track:
 
     What moved before, a readiness probe's connection included, lies below this baseline.
     """
-    return Track(started, observation.taken, "start", observation, moved=observation.taken)
+    now = observation.taken
+    return Track(started, now, "start", observation, moved=now, busy=now)
 
 
 def resume(policy: Policy, track: Track, now: Observation) -> tuple[Track, Decision]:
@@ -119,7 +126,7 @@ def resume(policy: Policy, track: Track, now: Observation) -> tuple[Track, Decis
         track = begin(track.started, now)
         return track, decide(policy, track, now.taken)
     if _is_doubtful(policy, before, now):
-        track = replace(track, last_use=now.taken, last_reason="restart", moved=now.taken)
+        track = replace(track, last_use=now.taken, last_reason="restart", moved=now.taken, busy=now.taken)
     return look(policy, track, now)
 
 
@@ -140,6 +147,15 @@ def _is_doubtful(policy: Policy, before: Observation, now: Observation) -> bool:
 
 def use(policy: Policy, track: Track, now: Observation) -> Use | None:
     """The last use that this look tells of; None when it tells of none."""
+    return _last(_uses(policy, track, now))
+
+
+def _last(found: Iterable[Use]) -> Use | None:
+    """Of several at the same moment the first one counts."""
+    return max(found, key=lambda one: one.at, default=None)
+
+
+def _uses(policy: Policy, track: Track, now: Observation) -> list[Use]:
     found = [Use(now.taken, reason) for reason in _signs(policy, track, now)]
     if now.quiet is not None:
         found.append(Use(now.taken - now.quiet, "bytes"))
@@ -149,8 +165,7 @@ def use(policy: Policy, track: Track, now: Observation) -> Use | None:
         found.append(Use(_program_held(track.previous, now), "program"))
     if policy.held_until is not None:
         found.append(Use(min(now.taken, policy.held_until), "hold"))
-    # Of several at the same moment the first one counts.
-    return max(found, key=lambda one: one.at, default=None)
+    return found
 
 
 def _program_held(before: Observation, now: Observation) -> float:
@@ -237,7 +252,8 @@ def _cpu_rate(before: Observation, now: Observation) -> float | None:
 
 def look(policy: Policy, track: Track, now: Observation) -> tuple[Track, Decision]:
     """The track after this look, and what to do."""
-    found = use(policy, track, now)
+    every = _uses(policy, track, now)
+    found, busy = _last(every), _last(one for one in every if one.reason != "connections")
     counts_until = _counts_until(policy, track, now) if now.connections else 0.0
     moved = now.taken if _has_moved(policy, track, now) else track.moved
     rate = _cpu_rate(track.previous, now)
@@ -248,7 +264,7 @@ def look(policy: Policy, track: Track, now: Observation) -> tuple[Track, Decisio
         track = replace(track, previous=now)
     if found and found.at > track.last_use:
         track = replace(track, last_use=found.at, last_reason=found.reason)
-    track = replace(track, moved=moved)
+    track = replace(track, moved=moved, busy=max(track.busy, busy.at if busy else 0.0))
     return track, decide(policy, track, now.taken, counts_until)
 
 
@@ -296,3 +312,19 @@ def _wait(idle_stop: float, left: float, *, free: float, rests: bool) -> float:
 def _step(idle_stop: float) -> float:
     """Seconds between two looks."""
     return max(MIN_LOOK, idle_stop / LOOKS)
+
+
+def woken(track: Track, now: float) -> Track:
+    """The track of a project that was frozen and is not any more: use, where no counter will tell of it."""
+    track = replace(track, busy=now)
+    if track.previous.counted or track.previous.mixed:
+        return track
+    return replace(track, last_use=now, last_reason="connections")
+
+
+def until_freeze(policy: Policy, track: Track, now: float) -> float | None:
+    """Seconds until it freezes, 0: now, or until the next look that it needs before that; None for never."""
+    if policy.idle_freeze is None:
+        return None
+    left = max(0.0, track.busy + policy.idle_freeze - now)
+    return min(left, _step(policy.idle_freeze))

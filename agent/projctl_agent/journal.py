@@ -34,6 +34,8 @@ _KINDS_OF_MANAGER = {
 _KINDS_OF_AGENT = {
     messages.IDLE_STOP: Kind.IDLE_STOP,
     messages.IDLE_STOP_REFUSED: Kind.IDLE_STOP_REFUSED,
+    messages.FROZEN: Kind.FROZEN,
+    messages.THAWED: Kind.THAWED,
     messages.ENDED: Kind.ENDED,
     messages.NO_COUNTERS: Kind.NO_COUNTERS,
     messages.REARMED: Kind.REARMED,
@@ -47,6 +49,7 @@ _SUPPRESSED = "a596d6fe7bfa4994828e72309e95d61e"
 #: What entries of ours may tell in numbers, each in a field of this name in capitals after PROJCTL_.
 _FIGURES = (
     "idle_seconds",
+    "frozen_seconds",
     "uptime_seconds",
     "cpu_seconds",
     "memory_bytes",

@@ -80,6 +80,8 @@ _OF_AGENT = frozenset(
         Kind.LEAK,
         Kind.HOLD,
         Kind.RELEASE,
+        Kind.FROZEN,
+        Kind.THAWED,
     }
 )
 _OPENS = frozenset(
@@ -89,6 +91,8 @@ _ENDS = frozenset({Kind.SUCCESS, Kind.FAILURE, Kind.STOPPED})
 #: Entries of ours that are events by themselves.
 _TOLD = {
     Kind.IDLE_STOP: "idle_stop",
+    Kind.FROZEN: "frozen",
+    Kind.THAWED: "thawed",
     Kind.REARMED: "rearmed",
     Kind.WARM: "warm",
     Kind.LEAK: "leak",

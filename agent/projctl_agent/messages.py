@@ -17,6 +17,9 @@ IDLE_STOP = "d649923182a64247b971172f532f4fa7"
 IDLE_STOP_REFUSED = "4bfa4131724e43068a337e1a258fcdbd"
 NO_COUNTERS = "4c17779e887147b59460df30aa683277"
 REARMED = "81f851c180ad1c9ddebebca04fb7db6b"
+FROZEN = "41aab5b8b2230c448b572a0e9266a56a"
+THAWED = "182c48d1f1016f93ab314aa273603dfb"
+FREEZE_REFUSED = "d925bd5e8c7a56be01d6796d7a64495b"
 ENDED = "e1e86dd2a61d1600d5a55b3ee7b3e42f"
 HOLD = "e652623a06f248eea40ed18930007a96"
 RELEASE = "0ab2706b94a1439eb552a8ce5a40c175"
@@ -71,6 +74,32 @@ def rearmed(instance: str, socket: str, result: str, times: int) -> None:
         _fields(instance, "rearmed", result, f"projctl-{instance}.service", None)
         | {"PROJCTL_SOCKET": socket, "PROJCTL_FAILURES": times},
     )
+
+
+def frozen(instance: str, unit: str, invocation: str, quiet: float) -> None:
+    """A project that nobody uses is frozen now."""
+    _send(
+        FROZEN,
+        _INFO,
+        f"Froze project {instance}: not used for {quiet:.1f} s.",
+        _fields(instance, "frozen", "idle", unit, invocation) | {"PROJCTL_IDLE_SECONDS": f"{quiet:.3f}"},
+    )
+
+
+def thawed(instance: str, unit: str, invocation: str, reason: str, seconds: float) -> None:
+    """A frozen project goes on, and what it was that called for it."""
+    _send(
+        THAWED,
+        _INFO,
+        f"Project {instance} goes on after {seconds:.1f} s of frost: {reason}.",
+        _fields(instance, "thawed", reason, unit, invocation) | {"PROJCTL_FROZEN_SECONDS": f"{seconds:.3f}"},
+    )
+
+
+def freeze_refused(instance: str, unit: str, invocation: str, error: str) -> None:
+    """A project cannot be frozen; it goes on running, and stops when its idle time is over."""
+    text = f"Cannot freeze project {instance}: {error}"
+    _send(FREEZE_REFUSED, _NOTICE, text, _fields(instance, "freeze-refused", "idle", unit, invocation))
 
 
 def ended(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from projctl_agent.bus import BusError
 from projctl_agent.helper import requests
-from projctl_agent.helper.requests import Verb
+from projctl_agent.helper.freezer import Freezer
+from projctl_agent.helper.requests import RefusedError, Verb
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from projctl_agent.bus import Bus
 
 HELPER = "/run/projctl/helper.sock"
@@ -18,38 +22,148 @@ HELPER = "/run/projctl/helper.sock"
 _PATIENCE = 30.0
 
 
-class Orders:
-    """Starts and resets units of projects; `bus` is the user's own manager, None where the helper acts."""
+class Frost(NamedTuple):
+    """A run that is frozen, since then (monotonic)."""
 
-    def __init__(self, bus: Bus | None) -> None:
+    invocation: str
+    since: float
+
+
+class Orders:
+    """Starts, resets, freezes and thaws units of projects; `bus` is the user's own manager, None where the helper acts.
+
+    `thawed(service, frost, reason)` is told of every end of a frost.
+    """
+
+    def __init__(
+        self, bus: Bus | None, thawed: Callable[[str, Frost, str], None] = lambda _service, _frost, _why: None
+    ) -> None:
         self._bus = bus
+        self._thawed = thawed
+        self._freezer = Freezer(bus) if bus else None
+        self._session: _Session | None = None
+        self._opening = asyncio.Lock()
+        self.frozen: dict[str, Frost] = {}
 
     async def start(self, unit: str) -> None:
         """Order the start of a project's service or socket. Raises BusError when it is refused."""
-        await (self._bus.start_unit(unit) if self._bus else _ask(Verb.START, unit))
+        await (self._bus.start_unit(unit) if self._bus else self._ask(Verb.START, unit))
 
     async def reset(self, unit: str) -> None:
         """Forget that a project's service or socket failed. Raises BusError when it is refused."""
-        await (self._bus.reset_failed(unit) if self._bus else _ask(Verb.RESET, unit))
+        await (self._bus.reset_failed(unit) if self._bus else self._ask(Verb.RESET, unit))
+
+    async def freeze(self, service: str, invocation: str) -> None:
+        """Freeze a service until something calls for it. Raises BusError when it is refused."""
+        try:
+            if self._freezer:
+                await self._freezer.freeze(service, self._told)
+            else:
+                await self._ask(Verb.FREEZE, service)
+        except RefusedError as error:
+            raise BusError(str(error)) from None
+        self.frozen[service] = Frost(invocation, time.monotonic())
+
+    async def reclaim(self, service: str) -> None:
+        """Move the memory of a frozen service out of the way. Raises BusError when it is refused."""
+        try:
+            await (self._freezer.reclaim(service) if self._freezer else self._ask(Verb.RECLAIM, service))
+        except RefusedError as error:
+            raise BusError(str(error)) from None
+
+    async def thaw(self, service: str, reason: str) -> None:
+        """Let a service go on that is frozen. Raises BusError when the helper cannot be asked."""
+        if service in self.frozen:
+            await self._thaw(service)
+            self._told(service, reason)
+
+    async def _thaw(self, service: str) -> None:
+        if self._freezer:
+            self._freezer.thaw(service)
+        else:
+            await self._ask(Verb.THAW, service)
+
+    def unit_changed(self, unit: str, changed: dict[str, Any]) -> None:
+        """Tell of a unit's changed properties: jobs thaw. Where there is a helper, it looks itself."""
+        if self._freezer:
+            self._freezer.unit_changed(unit, changed)
+
+    def close(self) -> None:
+        """Thaw everything and leave."""
+        if self._freezer:
+            self._freezer.close()
+        if self._session:
+            self._session.close()
+        self._lost()
+
+    def _told(self, service: str, reason: str) -> None:
+        if frost := self.frozen.pop(service, None):
+            self._thawed(service, frost, reason)
+
+    def _lost(self) -> None:
+        """Whatever ends the connection: the helper has thawed all of it."""
+        self._session = None
+        for service in list(self.frozen):
+            self._told(service, "lost")
+
+    async def _ask(self, verb: Verb, unit: str) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE), self._opening:
+                if self._session is None:
+                    self._session = await _Session.open(self._told, self._lost)
+                answer = await self._session.ask(requests.line(**{verb: unit}))
+                if verb in {Verb.START, Verb.RESET} and not self.frozen:
+                    self._session.close()  # the helper ends when nobody is connected
+                    self._session = None
+        except (OSError, TimeoutError) as error:
+            # An answer that came later would be taken for that to another question.
+            if self._session:
+                self._session.close()
+                self._lost()
+            raise BusError(f"cannot ask projctl-agent-helper to {verb} {unit}: {error}") from None
+        if "error" in answer:
+            raise BusError(str(answer["error"]))
 
 
-async def _ask(verb: Verb, unit: str) -> None:
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            answer = await _exchange(requests.line(**{verb: unit}))
-    except (OSError, TimeoutError, ValueError) as error:
-        raise BusError(f"cannot ask projctl-agent-helper to {verb} {unit}: {error}") from None
-    if "error" in answer:
-        raise BusError(f"cannot {verb} {unit}: {answer['error']}")
+class _Session:
+    """One connection to the helper: what was frozen through it thaws when it ends."""
 
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._listening: asyncio.Task[None] | None = None
+        self._answer: asyncio.Future[dict[str, Any]] | None = None
 
-async def _exchange(line: bytes) -> dict[str, object]:
-    reader, writer = await asyncio.open_unix_connection(HELPER)
-    try:
-        writer.write(line)
-        answer = json.loads(await reader.readline())
-    finally:
-        writer.close()
-    if not isinstance(answer, dict):
-        raise ValueError("not an answer")
-    return answer
+    @classmethod
+    async def open(cls, told: Callable[[str, str], None], lost: Callable[[], None]) -> _Session:
+        """Connect; `told` hears what thawed by itself, `lost` of the end. Raises OSError."""
+        self = cls(*await asyncio.open_unix_connection(HELPER))
+        self._listening = asyncio.get_running_loop().create_task(self._listen(told, lost))
+        return self
+
+    async def ask(self, line: bytes) -> dict[str, Any]:
+        """The answer to one order; one at a time. Raises OSError when the connection ends before it."""
+        self._answer = asyncio.get_running_loop().create_future()
+        self._writer.write(line)
+        return await self._answer
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._listening:
+            self._listening.cancel()
+        self._writer.close()
+
+    async def _listen(self, told: Callable[[str, str], None], lost: Callable[[], None]) -> None:
+        try:
+            while line := await self._reader.readline():
+                message = json.loads(line)
+                if "thawed" in message:
+                    # After whoever waits for the answer before.
+                    asyncio.get_running_loop().call_soon(told, message["thawed"], message["reason"])
+                elif self._answer and not self._answer.done():
+                    self._answer.set_result(message)
+        except (OSError, ValueError):
+            pass
+        self._writer.close()
+        if self._answer and not self._answer.done():
+            self._answer.set_exception(ConnectionResetError("it ended"))
+        asyncio.get_running_loop().call_soon(lost)

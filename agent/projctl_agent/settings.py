@@ -26,7 +26,7 @@ class Settings:
     """Times in seconds, None: never. `service` is the unit to stop, `primary` the one with the server.
 
     `instance` is NAME, or NAME@K where a project has several; `sockets` are those whose use counts; `busy_share`
-    of one CPU counts as use, None: none does.
+    of one CPU counts as use, None: none does. It freezes after `idle_freeze`; `reclaim`: its memory goes then, too.
     `access_log` is how the lines of its access log read, None: it has none.
     """
 
@@ -38,6 +38,8 @@ class Settings:
     min_uptime: float
     busy_share: float | None
     hold_connections: float | None
+    idle_freeze: float | None = None
+    reclaim: bool = False
     access_log: str | None = None
 
 
@@ -92,6 +94,8 @@ def interpret(service: str, keys: dict[str, str]) -> Settings | None:
         min_uptime=_seconds(keys, "MinUptimeSec", 0.0) or 0.0,
         busy_share=_share(keys, "BusyCpu", _BUSY_SHARE),
         hold_connections=_seconds(keys, "HoldConnectionsSec", _HOLD_CONNECTIONS),
+        idle_freeze=_seconds(keys, "IdleFreezeSec", None),
+        reclaim=keys.get("IdleReclaim") == "yes",
         access_log=keys.get("AccessLog", "").replace("%%", "%") or None,
     )
 

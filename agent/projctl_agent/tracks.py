@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_VERSION = 2
+_VERSION = 3
 
 
 def dump(tracks: Mapping[str, Track]) -> str:
@@ -36,7 +36,7 @@ def parse(text: str) -> dict[str, Track]:
 
 def _track(
     *, started: object, last_use: object, last_reason: object, previous: dict[str, Any], quiet_rate: object,
-    moved: object, cpu_share: object,
+    moved: object, cpu_share: object, busy: object,
 ) -> Track:  # fmt: skip
     if not isinstance(last_reason, str):
         raise TypeError("a reason must be a text")
@@ -48,6 +48,7 @@ def _track(
         _number_or_none(quiet_rate),
         _number(moved),
         _number_or_none(cpu_share),
+        _number(busy),
     )
 
 

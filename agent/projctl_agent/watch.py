@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from projctl_agent import activity, idle, messages, settings, usage
 from projctl_agent.bus import SERVICE, UNIT, Bus, BusError
+from projctl_agent.freezing import Freezing
 from projctl_agent.idle import Decision, Observation, Policy, Track
 from projctl_agent.usage import Usage
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from projctl_agent.activity import Target
+    from projctl_agent.orders import Orders
     from projctl_agent.settings import Settings
 
 #: Seconds that a stop may take to begin before the project is looked at again.
@@ -46,6 +48,7 @@ class Watch:
     invocation: str
     started: float
     target: Target
+    freezing: Freezing
     track: Track | None = None
     decision: Decision | None = None
     told_no_counters: bool = False
@@ -65,6 +68,7 @@ class Watch:
             wanted.busy_share,
             wanted.hold_connections,
             self.held_until(wanted.instance),
+            wanted.idle_freeze,
         )
 
     async def glance(self, bus: Bus) -> Glance:
@@ -88,9 +92,11 @@ class Watch:
             self.news.clear()
 
     async def _step(self, bus: Bus) -> float | None:
-        """One look and what follows from it; the seconds until the next, None for never."""
-        if self.settings.idle_stop is None:
-            return None
+        """One look and what follows from it; the seconds until the next, None for never, or not before it thaws."""
+        if self.settings.idle_freeze is None:
+            await self.freezing.thaw("settings")
+            if self.settings.idle_stop is None:
+                return None
         observation = await activity.observe(bus, self.target)
         self.usage.look()
         self._judge(observation)
@@ -100,8 +106,31 @@ class Watch:
             messages.no_counters(self.settings.instance, self.settings.service, self.invocation)
         if self.decision.stop and await self._stop(bus):
             return _STOP_PATIENCE
-        following = self.decision.next_look
-        return None if following is None else max(0.0, following - time.monotonic())
+        return await self._rest()
+
+    async def _rest(self) -> float | None:
+        """Freeze it where that is due; the seconds until the next look. What is frozen is not looked at."""
+        assert self.track  # noqa: S101  just made
+        assert self.decision  # noqa: S101
+        now, following = time.monotonic(), self.decision.next_look
+        wait = idle.until_freeze(self.policy, self.track, now)
+        if wait == 0 and not self.freezing.frozen and not await self.freezing.freeze(now - self.track.busy):
+            # The next try is a whole time without use away.
+            self.track = replace(self.track, busy=now)
+            wait = self.settings.idle_freeze
+        if wait and self.freezing.frozen:
+            await self.freezing.thaw("use")
+        if self.freezing.frozen:
+            due = self.decision.would_stop_at
+            return None if due is None else max(0.0, due - now)
+        look = None if following is None else max(0.0, following - now)
+        return min((each for each in (look, wait) if each is not None), default=None)
+
+    def thawed(self) -> None:
+        """Take note that the project goes on."""
+        if self.track:
+            self.track = idle.woken(self.track, time.monotonic())
+        self.news.set()
 
     def _judge(self, observation: Observation) -> None:
         if self.track:
@@ -126,6 +155,7 @@ class Watch:
         instance, unit = self.settings.instance, self.settings.service
         messages.idle_stop(instance, unit, self.invocation, self.decision, self.usage.fields(counters))
         self.told_stop = True
+        await self.freezing.thaw("stop")
         try:
             await bus.stop_unit(unit)
         except BusError as error:
@@ -150,7 +180,7 @@ async def read_settings(bus: Bus, service: str) -> Settings | None:
     return settings.interpret(service, settings.parse_section(texts))
 
 
-async def open_watch(bus: Bus, service: str) -> Watch | None:
+async def open_watch(bus: Bus, orders: Orders, service: str) -> Watch | None:
     """The watch of a service that is active now; None where it is not, or is no project's. Raises BusError."""
     wanted = await read_settings(bus, service)
     if wanted is None:
@@ -165,4 +195,5 @@ async def open_watch(bus: Bus, service: str) -> Watch | None:
     if state not in {"active", "reloading"}:
         return None
     target = await activity.find_target(bus, wanted, group)
-    return Watch(wanted, await _identity(bus, wanted.primary), (entered or 0) / 1e6, target)
+    invocation = await _identity(bus, wanted.primary)
+    return Watch(wanted, invocation, (entered or 0) / 1e6, target, Freezing(orders, wanted, invocation))

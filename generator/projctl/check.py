@@ -21,7 +21,7 @@ def problems(fleet: Fleet, *, user_mode: bool) -> list[Problem]:
     found: list[Problem] = []
     for project in fleet.projects.values():
         found += _server(fleet, project) + wrappers.problems(fleet, project) + _environment(fleet, project)
-        found += _sockets(fleet, project) + _health(fleet, project)
+        found += _sockets(fleet, project) + _idle(fleet, project) + _health(fleet, project)
         found += _mode(fleet, project, user_mode=user_mode)
     return found
 
@@ -55,6 +55,14 @@ def _sockets(fleet: Fleet, project: Project) -> list[Problem]:
         if not any(getattr(listen, key) for listen in project.listen.values()):
             found.append(_at(fleet, f"must have at least one socket that may {what}", project.name, "listen"))
     return found
+
+
+def _idle(fleet: Fleet, project: Project) -> list[Problem]:
+    freeze, stop = project.idle.freeze, project.idle.stop
+    if freeze is None or stop is None or freeze < stop:
+        return []
+    hint = "what is frozen is stopped later, or never"
+    return [_at(fleet, "must be shorter than idle.stop", project.name, "idle", "freeze", hint=hint)]
 
 
 def _health(fleet: Fleet, project: Project) -> list[Problem]:

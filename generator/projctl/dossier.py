@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 _ENDED = ("7ad2d189f7e94e70a38c781354912448", "d9b373ed55a64feb8242e02dbe79a49c")
 _PROPERTIES = ("Id", "ActiveState", "SubState", "FragmentPath", "DropInPaths")
 _LIMITS = ("MemoryMax", "CPUQuota", "TasksMax", "RuntimeMaxSec")
-_IDLE = {"stop": "IdleStopSec", "min_uptime": "MinUptimeSec", "hold_connections": "HoldConnectionsSec"}
+_IDLE = {
+    "stop": "IdleStopSec",
+    "freeze": "IdleFreezeSec",
+    "min_uptime": "MinUptimeSec",
+    "hold_connections": "HoldConnectionsSec",
+}
 
 
 @dataclass(frozen=True)

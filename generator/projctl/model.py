@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from projctl.diagnostics import Mark
-from projctl.listen import ONE_LISTEN, SOCKET, Frozen, Listen, parse_listens
+from projctl.listen import ONE_LISTEN, SOCKET, Frozen, Listen, Switch, parse_listens
 from projctl.names import NAME_PATTERN
 from projctl.shellwords import Variable, Word, literal, plain, split
 from projctl.values import (
@@ -70,6 +70,13 @@ class Idle(Frozen):
 
     stop: Annotated[float | None, BeforeValidator(parse_seconds_or_never), _SPAN] = Field(
         3600.0, description='how long nobody must have used it, or "never"'
+    )
+    freeze: Annotated[float | None, BeforeValidator(parse_seconds_or_never), _SPAN] = Field(
+        None,
+        description='after how long without use it freezes: no CPU, nothing lost, awake at once; or "never"',
+    )
+    reclaim: Switch = Field(
+        False, description="whether the memory of a frozen project is moved out of the way"
     )
     min_uptime: Annotated[float, BeforeValidator(parse_seconds_or_zero), _SPAN] = Field(
         0.0, description="how long it runs at the least, used or not"

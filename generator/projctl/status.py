@@ -133,6 +133,8 @@ def _project(
     state = state_of(units, front, unit, shown)
     if state == "asleep" and agent.get("state") == "failed":
         state = "failed"  # the agent lets it wait for its next start
+    # The agent's way to freeze is none that systemd knows of.
+    state = "frozen" if state == "running" and agent.get("state") == "frozen" else state
     up = state in ("running", "frozen", "starting", "stopping")
     entered = _integer(server.get("ActiveEnterTimestampMonotonic"))
     memory = _integer(server.get("MemoryCurrent")) if up else None
@@ -143,7 +145,9 @@ def _project(
         pid=(_integer(server.get("MainPID")) or None) if up else None,
         memory_bytes=memory if memory is not None or not up else agent.get("memory_bytes"),
         cpu_seconds=_seconds(server.get("CPUUsageNSec")) if up else None,
-        uptime_seconds=round(now - entered / 1e6, 3) if state == "running" and entered and now else None,
+        uptime_seconds=round(now - entered / 1e6, 3)
+        if state in ("running", "frozen") and entered and now
+        else None,
         idle_seconds=agent.get("idle_seconds") if up else None,
         starts=agent.get("starts"),
         unit=unit,

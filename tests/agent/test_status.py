@@ -15,9 +15,11 @@ from projctl_agent.activity import Target
 from projctl_agent.bus import UnitRow
 from projctl_agent.failure import Failure
 from projctl_agent.fleet import survey
+from projctl_agent.freezing import Freezing
 from projctl_agent.holds import Hold
 from projctl_agent.idle import Decision, Observation, Policy, Track, begin, decide, look
 from projctl_agent.lifecycle import Totals
+from projctl_agent.orders import Orders
 from projctl_agent.settings import Settings
 from projctl_agent.watch import Glance, Watch
 
@@ -89,7 +91,9 @@ def test_a_project_ended_by_its_cap_is_asleep() -> None:
 
 def watch(track: Track, policy: Policy, now: float) -> Watch:
     settings = Settings("web", "projctl-web.service", "projctl-web.service", (), 60.0, 0.0, 0.02, 3600.0)
-    return Watch(settings, "a" * 32, 0.0, Target((), (), (), "/none"), track, decide(policy, track, now))
+    freezing = Freezing(Orders(None), settings, "a" * 32)
+    target = Target((), (), (), "/none")
+    return Watch(settings, "a" * 32, 0.0, target, freezing, track, decide(policy, track, now))
 
 
 @pytest.mark.parametrize(

@@ -81,9 +81,10 @@ def _facts(one: Dossier) -> Iterator[tuple[str, str]]:
 
 def _policy(idle: dict[str, float | None]) -> str:
     stop, uptime, silent = idle.get("stop"), idle.get("min_uptime"), idle.get("hold_connections")
+    freeze = f"freezes after {listing.span(idle['freeze'])} without use, " if idle.get("freeze") else ""
     if stop is None:
-        return "never stops"
-    text = f"stops after {listing.span(stop)} without use"
+        return f"{freeze}never stops"
+    text = f"{freeze}stops after {listing.span(stop)} without use"
     text += f", runs {listing.span(uptime)} at the least" if uptime else ""
     busy = idle.get("busy_cpu")
     text += f"; {busy:g} % of a CPU is use" if busy else ""

@@ -1,0 +1,54 @@
+"""One running project and its frost: when it freezes, and what it does when it goes on."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from projctl_agent import messages
+from projctl_agent.bus import BusError
+
+if TYPE_CHECKING:
+    from projctl_agent.orders import Orders
+    from projctl_agent.settings import Settings
+
+
+@dataclass(slots=True)
+class Freezing:
+    """What freezes one run of a project; `told` are the obstacles that the journal knows of."""
+
+    orders: Orders
+    settings: Settings
+    invocation: str
+    told: set[str] = field(default_factory=set)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it is frozen now."""
+        return self.settings.service in self.orders.frozen
+
+    async def freeze(self, quiet: float) -> bool:
+        """Freeze what nobody used for `quiet` seconds; whether that was done. Each obstacle is told once in a run."""
+        instance, service = self.settings.instance, self.settings.service
+        try:
+            await self.orders.freeze(service, self.invocation)
+        except BusError as error:
+            if str(error) not in self.told:
+                self.told.add(str(error))
+                messages.freeze_refused(instance, service, self.invocation, str(error))
+            return False
+        messages.frozen(instance, service, self.invocation, quiet)
+        if self.settings.reclaim and self.frozen:
+            await self._reclaim()
+        return True
+
+    async def _reclaim(self) -> None:
+        # It is frozen all the same where the kernel cannot, or something called for it meanwhile.
+        with contextlib.suppress(BusError):
+            await self.orders.reclaim(self.settings.service)
+
+    async def thaw(self, reason: str) -> None:
+        """Let it go on where it is frozen; a helper that cannot be asked has thawed it already."""
+        with contextlib.suppress(BusError):
+            await self.orders.thaw(self.settings.service, reason)

@@ -1,0 +1,263 @@
+"""Frozen projects on a real systemd: what they cost, what wakes them, and that nothing leaves them frozen."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from agent_stage import Stage, install_agent, wait_for
+from steps import apply, projctl, projects, properties, write
+
+from projctl.lab import Lab
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+
+AGENT, HELPER = "projctl-agent.service", "projctl-agent-helper.service"
+#: As soon as the agent could see that nobody uses it.
+FREEZE = "0.5s"
+COUNTING = Path(__file__).with_name("counting_server.py")
+APPS = Path(__file__).parent / "servers/apps"
+
+
+def counting(listen: object, **idle: object) -> dict[str, Any]:
+    """A project around the counting server, which freezes soon."""
+    run = [sys.executable, str(COUNTING)]
+    policy = {"freeze": FREEZE, "stop": "never", **idle}
+    return {"path": str(COUNTING.parent), "run": run, "server": "native", "listen": listen, "idle": policy}
+
+
+SOON = {"freeze": FREEZE, "stop": "never"}
+PROJECTS = {
+    "still": counting(5001),
+    "talk": counting(5002),
+    "ends": counting(5003, stop="3s"),
+    "many": counting({"main": 5004, "other": 5005, "local": "/run/still.sock"}),
+    "pair": counting("5006-5007") | {"instances": 2},
+    "workers": {
+        "path": str(APPS), "listen": 5008, "idle": SOON, "run": "gunicorn wsgi:app --workers 3 --timeout 2",
+    },
+    "behind": {
+        "path": str(APPS), "listen": 5009, "idle": SOON, "server": "proxy",
+        "run": f"{sys.executable} -m http.server --bind 127.0.0.1 $PORT",
+    },
+    "closed": counting(5010),
+}  # fmt: skip
+#: What an administrator may order, by the name of the project that it is ordered for, each on a port of its own.
+JOBS = {
+    "a": "systemctl restart projctl-a.service",
+    "b": "systemctl reload-or-restart projctl-b.service",
+    "c": "systemctl stop projctl-c.service",
+    "d": "restart d",
+    "e": "stop e",
+    "f": "apply --no-preflight",
+}
+PROJECTS |= {name: counting(5020 + number) for number, name in enumerate(JOBS)}
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with Lab.boot() as lab:
+        stage = install_agent(lab)
+        apply(lab, PROJECTS)
+        yield stage
+
+
+def ask(connection: socket.socket, line: str = "next") -> tuple[int, int]:
+    """The number that a line is answered by, and whose answer it is."""
+    connection.sendall(f"{line}\n".encode())
+    with connection.makefile("rb") as answers:
+        number, pid = answers.readline().split()
+    return int(number), int(pid)
+
+
+def once(stage: Stage, port: int, line: str = "next") -> tuple[int, int]:
+    """The same on a connection of its own."""
+    with stage.lab.connect(port) as connection:
+        return ask(connection, line)
+
+
+def wait_until_frozen(stage: Stage, name: str) -> None:
+    wait_for(lambda: stage.status()[name]["state"] == "frozen", f"project {name} frozen")
+
+
+def cpu(stage: Stage, name: str) -> int:
+    group = stage.systemctl("show", "-P", "ControlGroup", f"projctl-{name}.service")
+    text = stage.lab.run(["cat", f"/sys/fs/cgroup{group}/cpu.stat"]).stdout
+    return int(text.split()[1])
+
+
+def reasons(stage: Stage, name: str, event: str = "thawed") -> list[str]:
+    entries = stage.entries(PROJCTL_EVENT=event, PROJCTL_PROJECT=name)
+    assert {entry["_SYSTEMD_UNIT"] for entry in entries} <= {AGENT}
+    return [entry["PROJCTL_REASON"] for entry in entries]
+
+
+def test_it_costs_nothing_keeps_all_and_a_connection_wakes_it(stage: Stage) -> None:
+    assert once(stage, 5001)[0] == 1
+    wait_until_frozen(stage, "still")
+    assert projects(stage.lab)["still"]["state"] == "frozen"
+    assert stage.status()["still"]["reason"] is None
+    used = cpu(stage, "still")
+    time.sleep(0.5)
+    assert cpu(stage, "still") == used
+    number, pid = once(stage, 5001)
+    assert (number, pid) == (2, stage.show("projctl-still.service", "MainPID")[0])
+    wait_for(lambda: reasons(stage, "still") == ["connection"], "what woke it, in the journal")
+    entry = stage.entries(PROJCTL_EVENT="frozen", PROJCTL_PROJECT="still")[0]
+    assert float(entry["PROJCTL_IDLE_SECONDS"]) >= 0.5
+    assert entry["PROJCTL_INVOCATION_ID"] == stage.invocation("still")
+
+
+def test_bytes_on_an_open_connection_wake_it_and_its_clock_stood_still(stage: Stage) -> None:
+    with stage.lab.connect(5002) as connection:
+        before = ask(connection, "ticks")[0]
+        wait_until_frozen(stage, "talk")
+        time.sleep(1)
+        assert 0 < ask(connection, "ticks")[0] - before < 40
+        assert set(reasons(stage, "talk")) == {"bytes"}
+        # All that could be sent is: the server waits for room, and no byte of the client will ever come.
+        connection.sendall(b"flood\n")
+        wait_until_frozen(stage, "talk")
+        with connection.makefile("rb") as answer:
+            assert answer.readline().endswith(b"end\n")
+
+
+def test_an_idle_stop_of_what_is_frozen(stage: Stage) -> None:
+    first = once(stage, 5003)
+    wait_until_frozen(stage, "ends")
+    stage.wait_until_asleep("ends")
+    assert properties(stage.lab, "projctl-ends.service", "Result")["Result"] == "success"
+    assert reasons(stage, "ends") == ["stop"]
+    wait_for(lambda: stage.stops("ends") == {"idle": 1}, "the stop counted")
+    again = once(stage, 5003)
+    assert (again[0], again[1] != first[1]) == (1, True)
+
+
+def test_jobs_of_systemd_thaw_first(stage: Stage) -> None:
+    """A process that did not go on would be killed once TimeoutStopSec is over."""
+    for number in range(len(JOBS)):
+        once(stage, 5020 + number)
+    for name in JOBS:
+        wait_until_frozen(stage, name)
+    write(stage.lab, PROJECTS | {"f": PROJECTS["f"] | {"env": {"CHANGED": "1"}}})
+    begun = time.monotonic()
+    for words in map(str.split, JOBS.values()):
+        if words[0] == "systemctl":
+            stage.systemctl(*words[1:])
+        else:
+            projctl(stage.lab, *words)
+    assert time.monotonic() - begun < 29
+    for number, name in enumerate(JOBS):
+        unit = f"projctl-{name}.service"
+        assert properties(stage.lab, unit, "Result", "NRestarts") == {"Result": "success", "NRestarts": "0"}
+        assert once(stage, 5020 + number)[0] == 1
+
+
+def test_each_socket_wakes_it_and_all_close(stage: Stage) -> None:
+    once(stage, 5004)
+    fetch = ["curl", "-s", "-m", "1", "--http0.9", "--unix-socket", "/run/still.sock", "http://x/"]
+    for wake in (lambda: once(stage, 5005), lambda: stage.lab.run(fetch, check=False)):
+        wait_until_frozen(stage, "many")
+        before = len(reasons(stage, "many"))
+        wake()
+        wait_for(lambda old=before: reasons(stage, "many")[old : old + 1] == ["connection"], "awake")  # type: ignore[misc]
+    wait_until_frozen(stage, "many")
+    projctl(stage.lab, "down", "many")
+    for port in (5004, 5005):
+        with pytest.raises(ConnectionRefusedError):
+            stage.lab.connect(port).close()
+    projctl(stage.lab, "up", "many")
+    assert once(stage, 5004)[0] == 1
+
+
+def test_a_socket_that_systemctl_stops_is_closed(stage: Stage) -> None:
+    once(stage, 5010)
+    wait_until_frozen(stage, "closed")
+    stage.systemctl("stop", "projctl-closed.socket")
+
+    def closed() -> bool:
+        try:
+            stage.lab.connect(5010).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    wait_for(closed, "the port closed")
+
+
+def test_each_instance_freezes_by_itself(stage: Stage) -> None:
+    once(stage, 5006)
+    once(stage, 5007)
+    for name in ("pair@0", "pair@1"):
+        wait_until_frozen(stage, name)
+    once(stage, 5006)
+    wait_for(lambda: reasons(stage, "pair"), "one of them awake")
+    assert {
+        entry["PROJCTL_INSTANCE"] for entry in stage.entries(PROJCTL_EVENT="thawed", PROJCTL_PROJECT="pair")
+    } == {"0"}
+
+
+def test_gunicorn_keeps_its_workers(stage: Stage) -> None:
+    """Its arbiter would kill workers whose last sign of life is from before the frost."""
+    stage.get(5008)
+    wait_until_frozen(stage, "workers")
+    time.sleep(2.5)
+    assert stage.get(5008)
+    wait_until_frozen(stage, "workers")
+    said = stage.entries(_SYSTEMD_UNIT="projctl-workers.service")
+    assert not [entry["MESSAGE"] for entry in said if "TIMEOUT" in str(entry["MESSAGE"])]
+
+
+def test_a_proxy_and_its_backend_freeze_together(stage: Stage) -> None:
+    assert stage.get(5009)
+    wait_until_frozen(stage, "behind")
+    used = cpu(stage, "behind"), cpu(stage, "behind.backend")
+    time.sleep(0.3)
+    assert (cpu(stage, "behind"), cpu(stage, "behind.backend")) == used
+    assert stage.get(5009)
+    wait_until_frozen(stage, "behind")
+    stage.systemctl("stop", "projctl-behind.service")
+    wait_for(lambda: stage.state("behind.backend") == "inactive", "both asleep")
+
+
+@pytest.mark.parametrize(("unit", "signal"), [(AGENT, "KILL"), (HELPER, "KILL"), (HELPER, "TERM")])
+def test_nothing_stays_frozen_when_we_end(stage: Stage, unit: str, signal: str) -> None:
+    number = once(stage, 5001)[0]
+    wait_until_frozen(stage, "still")
+    (pid,) = stage.show("projctl-still.service", "MainPID")
+    stage.systemctl("kill", "-s", signal, "--kill-whom=main", unit)
+    wait_for(lambda: process_state(stage, pid) == "S", "the server to go on")
+    assert once(stage, 5001) == (number + 1, pid)
+    wait_for(lambda: stage.systemctl("is-active", AGENT, check=False) == "active", "the agent back")
+
+
+def process_state(stage: Stage, pid: int) -> str:
+    with contextlib.suppress(IndexError):
+        return stage.lab.run(["cat", f"/proc/{pid}/stat"]).stdout.rpartition(")")[2].split()[0]
+    return ""
+
+
+def test_what_cannot_be_frozen_says_so_once_and_stops_as_ever(stage: Stage) -> None:
+    refused = {
+        "outside": ("Slice=system.slice", "does not lie below projctl.slice"),
+        "watched": ("WatchdogSec=1h", "has WatchdogSec="),
+    }
+    apply(stage.lab, PROJECTS | {name: counting(5030 + n, stop="2s") for n, name in enumerate(refused)})
+    for name, (directive, _) in refused.items():
+        stage.write(f"projctl-{name}.service.d/x.conf", f"[Service]\n{directive}\n")
+    stage.project("hand", "5032", IdleFreezeSec="0.5", IdleStopSec="2")
+    for port in (5030, 5031):
+        once(stage, port)
+    stage.get(5032)
+    for name in (*refused, "hand"):
+        stage.wait_until_asleep(name)
+        expected = refused.get(name, ("", "has no unit file of projctl"))[1]
+        (entry,) = stage.entries(PROJCTL_EVENT="freeze-refused", PROJCTL_PROJECT=name)
+        assert expected in entry["MESSAGE"]
+        assert reasons(stage, name, "frozen") == []
