@@ -279,6 +279,15 @@ def crashed(time: float, invocation: str) -> list[str]:
         ([*crashed(HOUR, "x"), *crashed(HOUR + 60, "y"), *run("blog", "z", HOUR + 100, 5.0, 2 * HOUR)], 105),
         ([*crashed(HOUR, "x"), line(HOUR + 60, "rearmed", "blog")], 60),
         ([*crashed(HOUR, "x"), line(HOUR + 30, "down", "blog")], 30),
+        # a probe found it ill, and it was stopped for that
+        (
+            [
+                *run("blog", "x", 0, 1.0, HOUR, "manual")[:-1],
+                line(HOUR, "crashed", "blog", "x", "health"),
+                *run("blog", "y", HOUR + 5, 2.0, 2 * HOUR),
+            ],
+            7,
+        ),
         # what was being stopped anyway leaves the socket open
         ([*run("blog", "x", 0, 1.0, HOUR, "manual")[:-1], line(HOUR, "crashed", "blog", "x", "crash")], 0),
         (run("blog", "x", 0, 1.0, HOUR, "max_runtime"), 0),
@@ -288,6 +297,22 @@ def crashed(time: float, invocation: str) -> list[str]:
 )
 def test_what_counts_as_an_outage(lines: list[str], seconds: float) -> None:
     assert kpi(build(lines), "availability").parts["unavailable_seconds"] == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(("seconds", "met"), [(172, True), (173, False)])
+def test_the_target_of_availability(seconds: int, met: bool) -> None:
+    """0.1 % of two days are 172.8 seconds."""
+    outage = [*run("blog", "x", 0, 1.0, HOUR, "crash"), *run("blog", "y", HOUR + 1, seconds - 1.0, 2 * HOUR)]
+    assert kpi(build(outage), "availability").met is met
+
+
+def test_a_project_that_is_gone_is_not_one_that_nobody_uses() -> None:
+    assert [found.name for found in build([line(0, "apply", "old")]).never_used] == [
+        "blog",
+        "maint",
+        "nap",
+        "shop",
+    ]
 
 
 def test_a_run_whose_end_nothing_tells_ends_when_it_was_last_heard_of() -> None:
