@@ -41,7 +41,7 @@ def executable() -> Path:
     """The agent's program beside this Python, else on PATH; raises when it or its libraries are missing."""
     if missing := [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]:
         raise ProjctlError(
-            f"cannot install the agent: the Python modules {', '.join(missing)} are missing",
+            f"cannot use projctl-agent: the Python modules {', '.join(missing)} are missing",
             hint='install projctl with its extra "agent": projctl[agent]',
         )
     beside = Path(sys.executable).with_name("projctl-agent")

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 
 #: The sandbox needs another user than root; what it loads here is ours, and it has no network to go to.
 COMMAND = (
-    "chromium-headless-shell", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "chromium-headless-shell", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic",
+    "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr",
 )  # fmt: skip
 
