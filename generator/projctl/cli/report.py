@@ -29,21 +29,20 @@ Examples:
 @options.user
 @options.as_json
 @click.option("--html", "html", is_flag=True, help="Make one page for a browser instead.")
-@click.option(
-    "--since", default="-30d", show_default=True, metavar="TIME", help="The beginning of the window."
-)
-@click.option("--until", default="now", show_default=True, metavar="TIME", help="The end of the window.")
+@options.window
 @click.option(
     "-o", "--output", type=click.File("w", encoding="utf-8"), default="-", metavar="FILE",
     help="Write it there instead of printing it.",
 )  # fmt: skip
-def report(user: bool, json_: bool, html: bool, since: str, until: str, output: IO[str]) -> None:
+def report(
+    user: bool, json_: bool, html: bool, since: str | None, until: str | None, output: IO[str]
+) -> None:
     """Show what the fleet did: memory saved, starts, availability, beside their targets, and what to change."""
     if json_ and html:
         raise click.UsageError('"--json" and "--html" exclude each other')
     scope = Scope(user)
     systemctl.require(scope)
-    found, problems = collect.collect(scope, since, until)
+    found, problems = collect.collect(scope, since or "-30d", until or "now")
     warn(problems)
     if html:
         click.echo(page.render(found), output, nl=False)
