@@ -12,6 +12,7 @@ import allocation  # noqa: E402
 import fleet  # noqa: E402
 import generator  # noqa: E402
 import latency  # noqa: E402
+import nextjs  # noqa: E402
 import servers  # noqa: E402
 
 BENCHES = {
@@ -20,13 +21,16 @@ BENCHES = {
     "latency": latency.run,
     "fleet": fleet.run,
     "servers": servers.run,
+    "nextjs": nextjs.run,
 }
+#: Measured only when named, for what they install first.
+BY_NAME = {"nextjs"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of: {', '.join(BENCHES)}")
-    for name in parser.parse_args().names or BENCHES:
+    for name in parser.parse_args().names or [name for name in BENCHES if name not in BY_NAME]:
         if name not in BENCHES:
             parser.error(f'unknown bench "{name}", must be one of: {", ".join(BENCHES)}')
         print(f"\n== {name}: {BENCHES[name].__doc__}")
