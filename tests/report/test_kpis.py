@@ -114,7 +114,30 @@ def test_availability(report: Report) -> None:
 
 def test_idle_servers_stopped_in_time(report: Report) -> None:
     cleanup = kpi(report, "cleanup")
-    assert (cleanup.value, cleanup.parts, cleanup.met) == (0.5, {"in_time": 1, "stopped": 2}, False)
+    assert (cleanup.value, cleanup.parts, cleanup.met) == (0.5, {"in_time": 1, "due": 2}, False)
+
+
+@pytest.mark.parametrize(
+    ("reason", "idle", "verdict"),
+    [
+        ("idle", 3600.0, (1, 1)),
+        ("idle", 3960.0, (1, 1)),  # a tenth late
+        ("idle", 3961.0, (0, 1)),
+        ("manual", 3000.0, (0, 0)),  # somebody was first
+        ("manual", 3700.0, (0, 0)),
+        ("manual", 9000.0, (0, 1)),  # nobody was there to stop it
+        ("crash", 9000.0, (0, 1)),
+    ],
+)
+def test_what_is_in_time(reason: str, idle: float, verdict: tuple[int, int]) -> None:
+    found = kpi(build(run("blog", "x", 0, 1.0, 4 * HOUR, reason, idle_seconds=idle)), "cleanup")
+    assert (found.parts["in_time"], found.parts["due"]) == verdict
+
+
+@pytest.mark.parametrize(("idle", "due"), [(None, 0), (60.0, 0), (9000.0, 1)])
+def test_a_server_that_runs_on_unused_is_not_stopped_in_time(idle: float | None, due: int) -> None:
+    found = kpi(build([], facts(live={"blog": Live(T0, None, idle)})), "cleanup")
+    assert found.parts == {"in_time": 0, "due": due}
 
 
 def test_leaks(report: Report) -> None:
@@ -344,7 +367,7 @@ def test_what_comes_after_the_window_tells_only_of_runs_that_had_begun() -> None
 def test_late_only_after_the_minimum_uptime() -> None:
     known = facts(installed={"blog": Settings(60.0, 7000.0, None)})
     report = build(run("blog", "x", 0, 1.0, 7004.0), known)  # 3600 s idle, but due only after 7000 s up
-    assert kpi(report, "cleanup").parts == {"in_time": 1, "stopped": 1}
+    assert kpi(report, "cleanup").parts == {"in_time": 1, "due": 1}
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"time": "x", "event": "ready", "project": "a"}'])

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from projctl.report.events import Event
     from projctl.report.requests import Requests
     from projctl.scope import Scope
+#: Seconds after its end in which a window still ends now.
+_NOW = 60.0
 
 
 def collect(scope: Scope, since: str, until: str) -> tuple[Report, list[Problem]]:
@@ -42,7 +44,7 @@ def collect(scope: Scope, since: str, until: str) -> tuple[Report, list[Problem]
         window=window,
         installed={server: _settings(texts, server, user=scope.user) for server in servers},
         since=_since(claims.read_registry(scope, there)[0], servers),
-        live=_live(scope),
+        live=_live(scope, window),
         requests=_requests(scope, window, [_place(scope, there, server) for server in sorted(servers)]),
         ranges=ranges,
         complete=systemctl.journal_reaches_beyond(window.begin),
@@ -113,11 +115,14 @@ def _since(known: Registry, servers: Collection[str]) -> dict[str, float]:
     return found
 
 
-def _live(scope: Scope) -> dict[str, Live]:
-    """The servers that run now."""
+def _live(scope: Scope, window: Span) -> dict[str, Live]:
+    """The servers that run now; for how long they are idle matters only where the window ends now."""
     now = time.time()
+    is_now = now - window.end < _NOW
     return {
-        project.name: Live(now - project.uptime_seconds, project.memory_bytes)
+        project.name: Live(
+            now - project.uptime_seconds, project.memory_bytes, project.idle_seconds if is_now else None
+        )
         for project in status.collect(scope)
         if project.uptime_seconds is not None
     }

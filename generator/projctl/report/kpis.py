@@ -117,33 +117,44 @@ def _failed(servers: Sequence[Server]) -> Kpi:
     return Kpi("failed_starts", "Failed starts", "share", value, note, "below 1 %", met, parts)
 
 
-def lateness(server: Server, run: Run) -> float | None:
-    """Seconds from the moment an idle server was due to be stopped; None where that cannot be told."""
-    settings, idle = server.settings, run.figures.get("idle_seconds")
-    if not run.idle_stop or idle is None or settings is None or settings.idle_stop is None:
+def _cleanup(servers: Sequence[Server]) -> Kpi:
+    verdicts = [verdict for server in servers for verdict in _stopped_in_time(server)]
+    value = sum(verdicts) / len(verdicts) if verdicts else None
+    note = f"{sum(verdicts)} of {len(verdicts)} that were due stopped at most a tenth of the idle time late"
+    note = note if verdicts else "no server was due to be stopped whose idle time is known"
+    met = _judged(value, lambda share: share > 0.95)
+    parts = {"in_time": float(sum(verdicts)), "due": float(len(verdicts))}
+    return Kpi("cleanup", "Idle, stopped in time", "share", value, note, "above 95 %", met, parts)
+
+
+def _stopped_in_time(server: Server) -> list[bool]:
+    """Of each run that the agent stopped, or that was idle for too long whatever ended it: whether it was in time."""
+    told = [
+        (run.idle_stop, run.figures.get("idle_seconds"), run.figures.get("uptime_seconds"))
+        for run in server.runs
+    ]
+    if server.live:
+        told.append((False, server.live.idle, server.window.end - server.live.began))
+    found = []
+    for stopped, idle, uptime in told:
+        late = lateness(server, idle, uptime)
+        if late is not None and (stopped or late > 0):
+            found.append(late <= 0)
+    return found
+
+
+def lateness(server: Server, idle: float | None, uptime: float | None) -> float | None:
+    """Seconds from when an idle server had to be stopped at the latest; None where that cannot be told.
+
+    That is a tenth of its idle time, at least 5 s, after it was due.
+    """
+    settings = server.settings
+    if idle is None or settings is None or settings.idle_stop is None:
         return None
     late = idle - settings.idle_stop
-    uptime = run.figures.get("uptime_seconds")
-    return late if uptime is None else min(late, uptime - (settings.min_uptime or 0))
-
-
-def in_time(server: Server, run: Run) -> bool | None:
-    """Whether an idle server was stopped within a tenth of its idle time, at least 5 s, after it was due."""
-    late = lateness(server, run)
-    if late is None or server.settings is None:
-        return None
-    return late <= max(5.0, (server.settings.idle_stop or 0) / 10)
-
-
-def _cleanup(servers: Sequence[Server]) -> Kpi:
-    judged = [in_time(server, run) for server in servers for run in server.runs]
-    known = [verdict for verdict in judged if verdict is not None]
-    value = sum(known) / len(known) if known else None
-    note = f"{sum(known)} of {_number(len(known), 'idle stop')} at most a tenth of the idle time late"
-    note = note if known else "the agent stopped no server whose idle time is known"
-    met = _judged(value, lambda share: share > 0.95)
-    parts = {"in_time": float(sum(known)), "stopped": float(len(known))}
-    return Kpi("cleanup", "Idle, stopped in time", "share", value, note, "above 95 %", met, parts)
+    if uptime is not None:
+        late = min(late, uptime - (settings.min_uptime or 0))
+    return late - max(5.0, settings.idle_stop / 10)
 
 
 def _leaks(servers: Sequence[Server]) -> Kpi:

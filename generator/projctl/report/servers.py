@@ -34,10 +34,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Live:
-    """A server that runs now: since when, and its memory where that is known."""
+    """A server that runs now: since when, and where they are known, its memory and for how long nobody used it."""
 
     began: float
     memory: float | None = None
+    idle: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Server:
     history: History
     window: Span
     lived: list[Span]
-    live_memory: float | None = None
+    live: Live | None = None
     settings: Settings | None = None
     requests: Requests | None = None
 
@@ -99,7 +100,7 @@ class Server:
         known = [(run.figures["memory_bytes"], run.span(self.window).seconds) for run in self._measured]
         weight = math.fsum(seconds for _, seconds in known)
         if not weight:
-            return self.live_memory
+            return self.live.memory if self.live else None
         return math.fsum(size * seconds for size, seconds in known) / weight
 
     @property
@@ -161,10 +162,9 @@ def _server(name: str, history: History, facts: Facts, window: Span) -> Server:
     heard += [time for time in (history.first, facts.since.get(name)) if time is not None]
     gone = name not in facts.installed and name not in facts.live
     there = Span(min([*heard, window.end]), history.last or window.end if gone else window.end)
-    live = facts.live.get(name)
     return Server(
         name, history, window, without(there.within(window), history.down(window)),
-        live.memory if live else None, facts.installed.get(name), facts.requests.get(name),
+        facts.live.get(name), facts.installed.get(name), facts.requests.get(name),
     )  # fmt: skip
 
 
