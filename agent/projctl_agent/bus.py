@@ -23,6 +23,7 @@ _MANAGER = "org.freedesktop.systemd1.Manager"
 _PROPERTIES = "org.freedesktop.DBus.Properties"
 _UNIT = "org.freedesktop.systemd1.Unit"
 UNIT, SERVICE, SOCKET = _UNIT, "org.freedesktop.systemd1.Service", "org.freedesktop.systemd1.Socket"
+TIMER = "org.freedesktop.systemd1.Timer"
 SLICE = "org.freedesktop.systemd1.Slice"
 #: Seconds to wait for an answer of the manager; a daemon-reload of a large fleet takes some.
 _PATIENCE = 25.0

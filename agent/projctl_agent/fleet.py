@@ -14,6 +14,7 @@ from projctl_agent.endings import Endings
 from projctl_agent.healing import Healing
 from projctl_agent.names import instance_of_service, instance_of_socket
 from projctl_agent.orders import Orders
+from projctl_agent.warmth import Warmth
 from projctl_agent.watch import Glance, Watch, open_watch
 
 if TYPE_CHECKING:
@@ -77,12 +78,14 @@ class Fleet:
         self._concluding: set[asyncio.Task[None]] = set()
         self._seen: dict[str, Settings] = {}
         self._healing = Healing(report)
+        self._warmth = Warmth(report)
 
     async def connect(self, *, user: bool) -> Bus:
         """Connect and look for what runs. Raises BusError."""
         bus = await Bus.connect(Listener(self._unit_changed, self._reloaded), user=user)
         orders = Orders(bus if user else None, self._thawed)
         self._bus, self._orders = bus, orders
+        await self._warmth.connect(bus, orders)
         await self._open_all(bus)
         await self._healing.connect(bus, orders)
         return bus
@@ -96,6 +99,7 @@ class Fleet:
         """Close all watches; what they know is kept for the same runs after a new connection."""
         self._close_all()
         self._healing.disconnect()
+        self._warmth.disconnect()
         for task in self._opening.values():
             task.cancel()
         self._opening.clear()
@@ -203,6 +207,8 @@ class Fleet:
         named = instance_of_service(unit)
         if not named:
             self._socket_changed(unit, changed)
+            if state := changed.get("ActiveState"):
+                self._hours_changed(unit, state)
             return
         self._heal(unit, changed)
         state = changed.get("ActiveState")
@@ -222,6 +228,12 @@ class Fleet:
             self._healing.failed(unit)
         elif state:
             self._healing.moved_on(unit)
+
+    def _hours_changed(self, unit: str, state: str) -> None:
+        """Look anew at what runs when the hours begin or end in which it is kept warm."""
+        instance = self._warmth.changed(unit, state)
+        if instance and (found := self._watches.get(f"projctl-{instance}.service")):
+            found[0].news.set()
 
     def _heal(self, service: str, changed: dict[str, Any]) -> None:
         state, waits = changed.get("ActiveState"), str(changed.get("SubState")).startswith("auto-restart")
@@ -291,6 +303,7 @@ class Fleet:
         totals = self._ledger().projects.get(watch.settings.instance)
         watch.told_no_counters = bool(totals and totals.told_no_counters)
         watch.earlier = self._earlier.get(watch.invocation)
+        watch.is_warm = self._warmth.is_warm
         watch.held_until = self._held_until
         watch.usage = await self._endings.begin(self._bus, watch)
         self._healing.started(watch.settings.instance)

@@ -97,7 +97,8 @@ class Use(NamedTuple):
 class Decision:
     """What to do, and why not yet; `next_look` and `would_stop_at` are monotonic seconds; None means never.
 
-    `activity` is what last counted as use; `held` says what else keeps it up (hold, min_uptime), if anything.
+    `activity` is what last counted as use; `held` says what else keeps it up (hold, warm, min_uptime), if
+    anything.
     It is idle from `would_stop_at` on if nothing happens; the look that stops it may be a little later.
     """
 

@@ -20,6 +20,7 @@ REARMED = "81f851c180ad1c9ddebebca04fb7db6b"
 FROZEN = "41aab5b8b2230c448b572a0e9266a56a"
 THAWED = "182c48d1f1016f93ab314aa273603dfb"
 FREEZE_REFUSED = "d925bd5e8c7a56be01d6796d7a64495b"
+WARM = "b6d815e6403b411e4dc25bd714c350aa"
 ENDED = "e1e86dd2a61d1600d5a55b3ee7b3e42f"
 HOLD = "e652623a06f248eea40ed18930007a96"
 RELEASE = "0ab2706b94a1439eb552a8ce5a40c175"
@@ -100,6 +101,12 @@ def freeze_refused(instance: str, unit: str, invocation: str, error: str) -> Non
     """A project cannot be frozen; it goes on running, and stops when its idle time is over."""
     text = f"Cannot freeze project {instance}: {error}"
     _send(FREEZE_REFUSED, _NOTICE, text, _fields(instance, "freeze-refused", "idle", unit, invocation))
+
+
+def warm(instance: str) -> None:
+    """The hours begin in which a project is kept warm."""
+    text = f"Keeping project {instance} warm: its hours have begun."
+    _send(WARM, _INFO, text, _fields(instance, "warm", "window", f"projctl-{instance}.service", None))
 
 
 def ended(

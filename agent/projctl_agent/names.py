@@ -9,6 +9,7 @@ _SERVICE = re.compile(rf"projctl-([a-z][a-z0-9-]{{0,62}})(\.backend)?{_NUMBER}\.
 _SOCKET = re.compile(
     rf"projctl-([a-z][a-z0-9-]{{0,62}})(\.[a-z][a-z0-9-]{{0,30}})?{_NUMBER}\.socket", re.ASCII
 )
+_WARM = re.compile(rf"projctl-([a-z][a-z0-9-]{{0,62}})\.warm{_NUMBER}\.(target|timer)", re.ASCII)
 #: Ours, not a project's.
 RESERVED = frozenset({"agent", "agent-helper", "agent-metrics", "agent-pause"})
 _PAUSE = "projctl-agent-pause@"
@@ -38,6 +39,27 @@ def instance_of_socket(unit: str) -> str | None:
     """The instance that a socket belongs to; None for other units."""
     match = _SOCKET.fullmatch(unit)
     return match[1] + (match[3] or "") if match and match[1] not in RESERVED else None
+
+
+def warm_target(instance: str) -> str:
+    """The target that is active in the hours in which the instance is kept warm."""
+    return _part(instance, "warm", "target")
+
+
+def timers(instance: str) -> tuple[str, str]:
+    """What begins the hours in which the instance is kept warm, and what ends them."""
+    return _part(instance, "warm", "timer"), _part(instance, "cool", "timer")
+
+
+def _part(instance: str, part: str, kind: str) -> str:
+    project, at, number = instance.partition("@")
+    return f"projctl-{project}.{part}{at}{number}.{kind}"
+
+
+def instance_of_warmth(unit: str) -> tuple[str, str] | None:
+    """The instance that such a target or timer is of, and which of both it is; None for other units."""
+    match = _WARM.fullmatch(unit)
+    return (match[1] + (match[2] or ""), match[3]) if match and match[1] not in RESERVED else None
 
 
 def pause_unit(service: str) -> str:

@@ -90,7 +90,7 @@ def interpret(service: str, keys: dict[str, str]) -> Settings | None:
         service=service,
         primary=backend if behind else service,
         sockets=tuple(unit for unit in named_sockets if instance_of_socket(unit)),
-        idle_stop=_seconds(keys, "IdleStopSec", None),
+        idle_stop=None if keys.get("Warm") == "always" else _seconds(keys, "IdleStopSec", None),
         min_uptime=_seconds(keys, "MinUptimeSec", 0.0) or 0.0,
         busy_share=_share(keys, "BusyCpu", _BUSY_SHARE),
         hold_connections=_seconds(keys, "HoldConnectionsSec", _HOLD_CONNECTIONS),

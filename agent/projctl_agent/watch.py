@@ -41,7 +41,7 @@ class Watch:
     """A server that runs. `track` is None until it was looked at; `decision` is the latest one.
 
     `earlier` is what was known of this run before the agent, or its connection to systemd, was away; `held_until`
-    tells of holds, and `news` that there is another.
+    tells of holds, `is_warm` of its hours, and `news` that there is another hold, or other hours.
     """
 
     settings: Settings
@@ -56,6 +56,7 @@ class Watch:
     usage: Usage = field(default_factory=lambda: Usage("", None))
     earlier: Track | None = None
     held_until: Callable[[str], float | None] = lambda _: None
+    is_warm: Callable[[str], bool] = lambda _: False
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -76,6 +77,8 @@ class Watch:
         now = await activity.observe(bus, self.target)
         before = self.track or self.earlier or idle.begin(self.started, now)
         track, decision = idle.look(self.policy, before, now)
+        if self.is_warm(self.settings.instance):
+            decision = _decide_warm(self.started)
         return Glance(self.policy, now, track, decision)
 
     async def follow(self, bus: Bus) -> None:
@@ -97,6 +100,12 @@ class Watch:
             await self.freezing.thaw("settings")
             if self.settings.idle_stop is None:
                 return None
+        if self.is_warm(self.settings.instance):
+            # Nothing is to be decided before its hours end, which is news; then its idle time begins.
+            await self.freezing.thaw("warm")
+            self.track = self.earlier = None
+            self.decision = _decide_warm(self.started)
+            return None
         observation = await activity.observe(bus, self.target)
         self.usage.look()
         self._judge(observation)
@@ -166,6 +175,10 @@ class Watch:
             self.decision = idle.decide(self.policy, self.track, last.taken)
             return False
         return True
+
+
+def _decide_warm(started: float) -> Decision:
+    return Decision(False, "start", "warm", 0.0, time.monotonic() - started, None, None)
 
 
 async def _identity(bus: Bus, unit: str) -> str:

@@ -298,14 +298,21 @@ def _carry_out(
         tell(f"opening {_count(plan.start)}")
         before.started += plan.start
         systemctl.start(scope, ([TARGET] if TARGET in plan.link else []) + list(plan.start))
-    if plan.restart:
-        tell(f"restarting {_count(plan.restart)}")
-        for wave in waves(plan.restart):
-            announce.tell(scope, "apply", sorted(_servers(wave)))
-            before.restarted += wave
-            jobs.cycle(scope, wave)
+    if plan.warm:
+        systemctl.start_soon(scope, plan.warm)
+    _restart(plan, scope, before, tell)
     if plan.touched:
         jobs.end_pauses(scope, plan.touched)
+
+
+def _restart(plan: Plan, scope: Scope, before: _Journal, tell: Callable[[str], None]) -> None:
+    """Restart what is to be, instances one after the other."""
+    if plan.restart:
+        tell(f"restarting {_count(plan.restart)}")
+    for wave in waves(plan.restart):
+        announce.tell(scope, "apply", sorted(_servers(wave)))
+        before.restarted += wave
+        jobs.cycle(scope, wave)
 
 
 def _servers(units: Iterable[str]) -> set[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from projctl import check, claims, installed, machine, manifest, plan, registry, render, systemctl
+from projctl import calendars, check, claims, installed, machine, manifest, plan, registry, render, systemctl
 from projctl.diagnostics import Problem, ProjctlError, ordered, raise_errors
 from projctl.names import project_of
 from projctl.owners import Owners, place_of
@@ -54,7 +54,7 @@ def wanted(files: Sequence[Path], scope: Scope, *, systemd_version: int | None =
     raise_errors(problems)
     there = installed.read(scope)
     facts, more = machine.inspect(fleet, user_mode=scope.user)
-    problems += more
+    problems += [*more, *calendars.problems(fleet)]
     owners = Owners(sources, None if files else scope.manifests)
     problems += owners.problems(there, fleet)
     kept = owners.kept(there, fleet)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from projctl import announce, apply, installed, jobs, systemctl
 from projctl.names import closing_order, instance_of
-from projctl.plan import is_enabled
+from projctl.plan import is_always_warm, is_enabled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,13 +29,11 @@ def up(scope: Scope, names: Sequence[str]) -> None:
     with apply.locked(scope):
         servers = jobs.servers(scope, names)
         announce.tell(scope, "up", servers)
-        files = installed.read(scope).files
-        systemctl.start(
-            scope,
-            [
-                unit
-                for unit, text in files.items()
-                if unit.endswith(".socket") and instance_of(unit) in servers and is_enabled(text)
-            ],
-        )
+        files = {
+            unit: text
+            for unit, text in installed.read(scope).files.items()
+            if instance_of(unit) in servers and is_enabled(text)
+        }
+        systemctl.start(scope, [unit for unit in files if unit.endswith((".socket", ".timer"))])
+        systemctl.start_soon(scope, [unit for unit, text in files.items() if is_always_warm(text)])
         apply.mark_down(scope, servers, down=False)

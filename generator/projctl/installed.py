@@ -58,6 +58,7 @@ def read(scope: Scope) -> Installed:
             ".service",
             ".target",
             ".slice",
+            ".timer",
         ):
             continue
         # A link is an administrator's: a masked unit, or one that lies elsewhere.
@@ -67,7 +68,7 @@ def read(scope: Scope) -> Installed:
             files[path.name] = text
         else:
             foreign.add(path.name)
-    links = {path.name for path in wants(scope).glob("projctl-*.socket")}
+    links = {path.name for path in wants(scope).glob("projctl-*")}
     if target_link(scope).is_symlink():
         links.add(TARGET)
     return Installed(files, frozenset(foreign), frozenset(links), _newer(scope, files), taken_down(scope))
@@ -85,7 +86,7 @@ def generated(scope: Scope) -> dict[str, str]:
     """The units that only the systemd generator has given systemd."""
     found: dict[str, str] = {}
     for path in scope.generator_units.glob("projctl-*"):
-        if path.suffix in (".socket", ".service") and (
+        if path.suffix in (".socket", ".service", ".target", ".timer") and (
             text := path.read_text("utf-8", errors="surrogateescape")
         ):
             found[path.name] = text

@@ -97,6 +97,52 @@ def parse_idle(value: object) -> object:
     return value if isinstance(value, dict) else {"stop": parse_seconds_or_never(value) or "never"}
 
 
+class Warm(Frozen):
+    """Whether it runs before anybody asks for it; `begins` and `ends` are calendar events, of a window only."""
+
+    when: Literal["never", "boot", "always", "window"] = "never"
+    begins: str = ""
+    ends: str = ""
+
+
+_WARM_WORDS = ("never", "boot", "always")
+_WARM_KEYS = ("from", "until")
+_WARM = {
+    "anyOf": [
+        {"enum": list(_WARM_WORDS)},
+        {
+            "type": "object",
+            "properties": {key: {"type": "string"} for key in _WARM_KEYS},
+            "required": list(_WARM_KEYS),
+            "additionalProperties": False,
+            "examples": [{"from": "Mon..Fri 08:00", "until": "Mon..Fri 18:00"}],
+        },
+    ]
+}
+
+
+def parse_warm(value: object) -> Warm:
+    """`never`, `boot`, `always`, or the two calendar events of systemd.time(7) between which it is warm."""
+    if isinstance(value, str) and value in _WARM_WORDS:
+        return Warm.model_validate({"when": value})
+    if not isinstance(value, dict):
+        hint = 'for some hours write {from: "Mon..Fri 08:00", until: "Mon..Fri 18:00"}'
+        raise BadValueError(f"must be one of: {', '.join(_WARM_WORDS)}, or a mapping of from and until", hint)
+    found = dict(parse_each(((str(key), (key, event)) for key, event in value.items()), _calendar_event))
+    if len(found) < len(_WARM_KEYS):
+        raise BadValueError('must have both "from" and "until"')
+    if found["from"] == found["until"]:
+        raise BadValueError('cannot end when it begins: "from" and "until" are the same')
+    return Warm(when="window", begins=found["from"], ends=found["until"])
+
+
+def _calendar_event(entry: object) -> str:
+    key, event = entry if isinstance(entry, tuple) else ("", entry)
+    if key not in _WARM_KEYS:
+        raise BadValueError(f'unknown key "{key}", must be one of: {", ".join(_WARM_KEYS)}', on_key=True)
+    return single_line(event)
+
+
 class Limits(Frozen):
     """Upper bounds: bytes of memory, percent of one CPU, tasks, threads of numeric libraries."""
 
@@ -211,6 +257,9 @@ class Settings(Frozen):
     ] = Field(default_factory=dict, description="environment variables, literal")
     idle: Annotated[Idle, BeforeValidator(parse_idle)] = Field(
         Idle(), description="when an unused project stops"
+    )
+    warm: Annotated[Warm, BeforeValidator(parse_warm), WithJsonSchema(_WARM)] = Field(
+        Warm(), description="whether it runs before anybody asks for it, and stays"
     )
     start_timeout: Annotated[float, BeforeValidator(parse_seconds), _SPAN] = Field(
         30.0, description="how long a start may take before it counts as failed"

@@ -17,7 +17,7 @@ SLICE = "projctl.slice"
 SHARDS = 64
 
 _UNIT = re.compile(
-    rf"projctl-({NAME_PATTERN})(?:\.(?P<part>[a-z][a-z0-9-]*))?(?:@(?P<number>[0-9]+))?\.(?:socket|service)"
+    rf"projctl-({NAME_PATTERN})(?:\.(?P<part>[a-z][a-z0-9-]*))?(?:@(?P<number>[0-9]+))?\.(?:socket|service|timer|target)"
 )
 
 
@@ -39,6 +39,16 @@ def socket_unit(instance: str, socket: str, *, first: bool) -> str:
 def service_unit(instance: str) -> str:
     """The unit that the sockets of a server start."""
     return _unit(instance, "", "service")
+
+
+def warm_unit(instance: str, part: str, kind: str) -> str:
+    """A unit of the hours in which a server is kept warm: they, the others, and the timers that begin both."""
+    return _unit(instance, f".{part}", kind)
+
+
+def serves(unit: str) -> bool:
+    """Whether it is a socket or a service, and no timer that only says when."""
+    return unit.endswith((".socket", ".service"))
 
 
 def pause_units(instance: str) -> list[str]:

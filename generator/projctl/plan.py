@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from projctl import unitfile
-from projctl.names import TARGET, closing_order, instance_of, opener_unit, project_of, service_unit
+from projctl.names import TARGET, closing_order, instance_of, opener_unit, project_of, serves, service_unit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -41,7 +41,7 @@ class Plan:
 
     `stop` comes before any write: a socket whose address changes on disk would lose its port at the next reload.
     `keep_time` are files whose change systemd never sees: they keep their time stamp, so that it asks for no reload.
-    `down` are servers that a person took down: their sockets stay closed.
+    `down` are servers that a person took down: their sockets stay closed. `warm` are services to start at once.
     """
 
     stop: tuple[str, ...] = ()
@@ -56,6 +56,7 @@ class Plan:
     restart: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
     down: tuple[str, ...] = ()
+    warm: tuple[str, ...] = ()
     superseded: tuple[str, ...] = ()
 
     @property
@@ -116,31 +117,36 @@ def compare(
     gone = sorted(installed.keys() - wanted.keys())
     depths = {n: depth(before[n], wanted[n]) for n in wanted if n in before and before[n] != wanted[n]}
     closing = _to_close(new, gone, depths, wanted, before)
-    sockets = [unit for unit, text in wanted.items() if unit.endswith(".socket") and is_enabled(text)]
-    closed = {unit for unit in sockets if instance_of(unit) in down}
-    not_open = {
-        unit for unit in sockets if unit not in closed and states.get(unit, State()).active != "active"
-    }
+    enabled = {unit for unit, text in wanted.items() if is_enabled(text)}
+    openers = {unit for unit in enabled if unit.endswith((".socket", ".timer"))}
+    closed = {unit for unit in openers if instance_of(unit) in down}
+    not_open = {unit for unit in openers - closed if states.get(unit, State()).active != "active"}
     stale = {unit for unit, s in states.items() if s.needs_reload and (unit in wanted or unit in gone)}
-    stop = [unit for unit in before if _runs(unit, states) and (unit in gone or instance_of(unit) in closing)]
-    opening = {unit for unit in sockets if instance_of(unit) in closing} - closed
+    reset = {unit for unit, how in depths.items() if unit.endswith(".timer") and how != "comment"}
+    ending = {unit for unit in before if serves(unit) and instance_of(unit) in closing} | reset | set(gone)
+    stop = [unit for unit in before if _runs(unit, states) and unit in ending]
+    opening = {unit for unit in openers if unit in reset or (serves(unit) and instance_of(unit) in closing)}
+    opening -= closed
     restart = _to_restart(depths, wanted, states, closing)
-    enabled = frozenset(sockets) | (frozenset({TARGET}) if TARGET in wanted else frozenset())
+    warm = {unit for unit in wanted if is_always_warm(wanted[unit]) and instance_of(unit) not in down}
+    warm = {unit for unit in warm if instance_of(unit) in closing or not _known(unit, states)}
     return Plan(
         stop=tuple(closing_order(stop)),
         write={unit: wanted[unit] for unit in sorted({*new, *adopted, *depths})},
         keep_time=frozenset(unit for unit, how in depths.items() if how == "comment"),
         delete=tuple(gone),
-        link=tuple(sorted(enabled - links)),
-        unlink=tuple(sorted(links & set(gone))),
+        link=tuple(sorted((enabled | ({TARGET} & wanted.keys())) - links)),
+        unlink=tuple(sorted(links & (set(gone) | (wanted.keys() - enabled - {TARGET})))),
         reload=bool(stale) or any(unit in states for unit in gone) or _needs_reload(depths, states),
         forget=tuple(unit for unit in gone if states.get(unit, State()).active == "failed"),
         start=tuple(sorted(not_open | opening)),
         restart=tuple(restart),
-        steps=tuple(
-            _steps(
+        warm=tuple(sorted(warm)),
+        steps=(
+            *_steps(
                 sorted([*new, *adopted]), depths, gone, not_open - opening, stale, opening, wanted, restart
-            )
+            ),
+            *(Step("~", unit, "starts, and stays up") for unit in sorted(warm)),
         ),
         superseded=tuple(sorted({opener_unit(name) for unit in adopted if (name := project_of(unit))})),
         down=tuple(sorted({server for unit in closed if (server := instance_of(unit))})),
@@ -162,7 +168,9 @@ def _to_close(
     """
     before = {server for unit in installed if (server := instance_of(unit))}
     after = {server for unit in wanted if (server := instance_of(unit))}
-    shape = {server for unit in (*new, *gone) if (server := instance_of(unit)) in before & after}
+    shape = {
+        server for unit in (*new, *gone) if serves(unit) and (server := instance_of(unit)) in before & after
+    }
     sockets = {server for unit, how in depths.items() if how == "socket" and (server := instance_of(unit))}
     roles = {
         server
@@ -177,8 +185,19 @@ def _role(text: str) -> list[str]:
 
 
 def is_enabled(text: str) -> bool:
-    """Whether the socket is open while its project sleeps; others open and close with the service."""
+    """Whether it starts at boot: sockets that are open while their project sleeps, timers, servers to be warm."""
     return bool(unitfile.values(unitfile.parse(text), "Install", "WantedBy"))
+
+
+def is_always_warm(text: str) -> bool:
+    """Whether it is the service of a server that runs all the time."""
+    facts = unitfile.parse(text).get("X-Projctl", [])
+    return ("Warm", "always") in facts and ("Role", "backend") not in facts
+
+
+def _known(unit: str, states: Mapping[str, State]) -> bool:
+    """Whether systemd runs the service, or has tried to and failed."""
+    return states.get(unit, State()).active != "inactive"
 
 
 def _runs(unit: str, states: Mapping[str, State]) -> bool:

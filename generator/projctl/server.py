@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from projctl import __version__, adapters, unitfile
 from projctl.addresses import Address
-from projctl.names import backend_unit, instances, service_unit, shard, socket_unit
+from projctl.names import backend_unit, instances, service_unit, shard, socket_unit, warm_unit
 from projctl.ports import BACKEND, key_for
 from projctl.shellwords import Variable, literal
 
@@ -124,6 +125,15 @@ class Server:
         else:
             yield service_unit(self._name), "proxy.service.j2", {}
             yield backend_unit(self._name), "backend.service.j2", {}
+        if self.project.warm.when == "window":
+            yield from self._window()
+
+    def _window(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        warm = self.project.warm
+        for part, calendar in (("warm", warm.begins), ("cool", warm.ends)):
+            yield warm_unit(self._name, part, "target"), f"{part}.target.j2", {}
+            window = {"kind": part, "calendar": calendar}
+            yield warm_unit(self._name, part, "timer"), "warm.timer.j2", {"window": window}
 
     def values(self) -> dict[str, Any]:
         """What the templates are rendered with."""
@@ -148,6 +158,7 @@ class Server:
             "sockets": [socket.unit for socket in self._sockets],
             "counting": [socket.unit for socket in self._sockets if socket.listen.counts_as_activity],
             "target": self._target,
+            "warm_unit": partial(warm_unit, self._name),
         }
 
     def _ours(self) -> set[str]:

@@ -103,6 +103,22 @@ def start(scope: Scope, units: Sequence[str]) -> None:
     _jobs(scope, "start", units)
 
 
+def start_soon(scope: Scope, units: Sequence[str]) -> None:
+    """Order the start of units, and do not wait: how it goes is theirs."""
+    for chunk in _chunks(units):
+        _checked(["systemctl", *scope.flags, "start", "--no-block", "--", *chunk], _ANSWER)
+
+
+def calendar_error(event: str) -> str | None:
+    """What is wrong with a calendar event of systemd.time(7); None when nothing is, or nobody can tell."""
+    if not shutil.which("systemd-analyze"):
+        return None
+    told = _run(["systemd-analyze", "calendar", "--", event], _ANSWER)
+    if told.returncode:
+        return "must be a calendar event as in systemd.time(7)"
+    return "cannot be in the past" if "Next elapse: never" in told.stdout else None
+
+
 def stop(scope: Scope, units: Sequence[str]) -> None:
     """Stop units and wait for the jobs."""
     _jobs(scope, "stop", units)

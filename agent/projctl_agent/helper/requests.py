@@ -6,7 +6,7 @@ import json
 from enum import StrEnum
 from typing import NamedTuple
 
-from projctl_agent.names import instance_of_service, instance_of_socket, is_pause
+from projctl_agent.names import instance_of_service, instance_of_socket, instance_of_warmth, is_pause
 
 VERSION = 1
 LONGEST = 4096
@@ -48,7 +48,7 @@ def parse(line: bytes) -> Request:
     if verb not in set(Verb):
         raise RefusedError(f"unknown verb, must be one of: {', '.join(Verb)}")
     if not isinstance(unit, str) or not (
-        instance_of_service(unit) or instance_of_socket(unit) or is_pause(unit)
+        instance_of_service(unit) or instance_of_socket(unit) or instance_of_warmth(unit) or is_pause(unit)
     ):
         raise RefusedError("must name a service or socket of a project")
     if verb in _OF_SERVICES and (instance_of_service(unit) or ("", True))[1]:

@@ -65,7 +65,7 @@ def _openers(places: Places, files: Mapping[str, str]) -> dict[str, str]:
     sockets: dict[str, list[str]] = {}
     for path, text in files.items():
         unit = path.rpartition("/")[2]
-        if unit.endswith(".socket") and path.startswith(f"{places.normal}/") and "\n[Install]" in text:
+        if _opens(unit, text) and path.startswith(f"{places.normal}/"):
             name = unit.removeprefix("projctl-").replace("@", ".").partition(".")[0]
             sockets.setdefault(name, []).append(unit)
     return {
@@ -74,6 +74,13 @@ def _openers(places: Places, files: Mapping[str, str]) -> dict[str, str]:
         ): f"[Unit]\nDescription=Opens the sockets of project {name}\nWants={' '.join(units)}\n"
         for name, units in sockets.items()
     }
+
+
+def _opens(unit: str, text: str) -> bool:
+    """Whether it is to be active from the beginning, not only from the next boot on."""
+    if unit.endswith(".service"):
+        return "\nWarm=always\n" in text and "\n[Install]" in text
+    return "\n[Install]" in text and unit.endswith((".socket", ".timer"))
 
 
 def _material(text: str) -> list[str]:
@@ -86,7 +93,7 @@ def links(places: Places, files: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for path, text in files.items():
         unit = path.rpartition("/")[2]
-        if unit.endswith(".socket") and "\n[Install]" in text and path.startswith(places.normal):
+        if "\n[Install]" in text and unit != TARGET and path.startswith(places.normal):
             found[f"{places.normal}/{TARGET}.wants/{unit}"] = path
     if f"{places.normal}/{TARGET}" in files:
         found[f"{places.normal}/{_BOOT}.wants/{TARGET}"] = f"{places.normal}/{TARGET}"

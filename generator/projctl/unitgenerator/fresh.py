@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from projctl import build, check, claims, machine, manifest, plan, ports, render
+from projctl import build, calendars, check, claims, machine, manifest, plan, ports, render
 from projctl.diagnostics import Problem, ProjctlError, errors, ordered
 from projctl.listen import Listen
 from projctl.model import Fleet
@@ -146,7 +146,7 @@ class _Work:
     def _render(self, name: str, project: Project, wanted: str) -> tuple[Entry, dict[str, str]]:
         alone = Fleet.model_construct(projects={name: project}, marks=self._fleet.marks)
         facts, problems = machine.inspect(alone, user_mode=False)
-        _raise(problems)
+        _raise([*problems, *calendars.problems(alone)])
         addresses = self._addresses(alone, name)
         if self._target is None:
             self._target = build.target(self._scope)
