@@ -13,6 +13,7 @@ import fleet  # noqa: E402
 import generator  # noqa: E402
 import latency  # noqa: E402
 import nextjs  # noqa: E402
+import scrape  # noqa: E402
 import servers  # noqa: E402
 
 BENCHES = {
@@ -20,6 +21,7 @@ BENCHES = {
     "generator": generator.run,
     "latency": latency.run,
     "fleet": fleet.run,
+    "scrape": scrape.run,
     "servers": servers.run,
     "nextjs": nextjs.run,
 }

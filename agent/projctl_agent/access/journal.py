@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from systemd import journal as sd
 
@@ -18,13 +18,6 @@ _STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"
 _TRANSPORTS = frozenset({b"stdout", b"syslog"})
 #: Longer lines are cut where the journal has them compressed.
 _LONGEST_LINE = 1 << 16
-
-
-class Entry(NamedTuple):
-    """A line of the project, or without a text the beginning of a start."""
-
-    text: str | None
-    at: Moment
 
 
 class Pass:
@@ -43,8 +36,8 @@ class Pass:
         """The place of the entry that was read last."""
         return str(self._reader._get_cursor())
 
-    def read(self, unit: str, cursor: str) -> Iterator[Entry | None]:
-        """The unit's entries after `cursor` (empty: from the oldest on); None for one that is of no interest.
+    def read(self, unit: str, cursor: str) -> Iterator[str | Moment | None]:
+        """The unit's lines after `cursor` (empty: from the oldest on), and when runs began; None for all else.
 
         Raises ValueError at once for what is no cursor.
         """
@@ -68,7 +61,7 @@ class Pass:
             if self._get("_TRANSPORT") in _TRANSPORTS:
                 yield self._get("MESSAGE").decode("utf-8", "replace")
 
-    def _entries(self, cursor: str) -> Iterator[Entry | None]:
+    def _entries(self, cursor: str) -> Iterator[str | Moment | None]:
         reader = self._reader
         more = reader._next()
         # Where the entry at the cursor itself is gone, its successor is the first new one.
@@ -93,14 +86,17 @@ class Pass:
         for match in (*own, f"_SYSTEMD_{scope.unit_field}={unit}"):
             self._reader.add_match(match)
 
-    def _entry(self) -> Entry | None:
-        own = f"_SYSTEMD_{self._scope.unit_field}"
-        if self._get(own).startswith(b"projctl-"):
-            if self._get("_TRANSPORT") not in _TRANSPORTS:
-                return None
-            text = self._get("MESSAGE").decode("utf-8", "replace")
-            return Entry(text, self._moment("_SYSTEMD_INVOCATION_ID"))
-        return Entry(None, self._moment(self._scope.invocation_field))
+    def _entry(self) -> str | Moment | None:
+        # Only what comes by the journal's own socket can have a MESSAGE_ID, as the manager's entries do.
+        if self._get("_TRANSPORT") in _TRANSPORTS:
+            return self._get("MESSAGE").decode("utf-8", "replace")
+        if self._get(f"_SYSTEMD_{self._scope.unit_field}").startswith(b"projctl-"):
+            return None
+        return self._moment(self._scope.invocation_field)
+
+    def moment(self) -> Moment:
+        """When the line that was read last was written, and by which run."""
+        return self._moment("_SYSTEMD_INVOCATION_ID")
 
     def _moment(self, field: str) -> Moment:
         monotonic, boot = self._reader._get_monotonic()

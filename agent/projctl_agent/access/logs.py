@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from projctl_agent.access.journal import Entry
     from projctl_agent.access.lines import Request
+    from projctl_agent.access.tally import Moment
     from projctl_agent.journal import Scope
     from projctl_agent.settings import Settings
 
@@ -108,7 +108,7 @@ class AccessLogs:
         slow, count = 0, 0
         try:
             for count, entry in enumerate(entries, 1):
-                slow += not _take(log.tally, entry, read)
+                slow += entry is not None and not _take(log.tally, entry, read, reading)
                 if slow >= _SLOW_LINES:
                     self._give_up(instance, log, "its pattern takes too long")
                     return True
@@ -124,7 +124,7 @@ class AccessLogs:
                 log.cursor = reading.cursor()
         return True
 
-    def _entries(self, instance: str, log: Log, reading: Pass) -> Iterator[Entry | None]:
+    def _entries(self, instance: str, log: Log, reading: Pass) -> Iterator[str | Moment | None]:
         try:
             return reading.read(log.unit, log.cursor)
         except (ValueError, OSError):
@@ -137,17 +137,15 @@ class AccessLogs:
         self._report(f"cannot read the access log of {instance}: {why}")
 
 
-def _take(tally: Tally, entry: Entry | None, read: Callable[[str], Request | None]) -> bool:
+def _take(tally: Tally, entry: str | Moment, read: Callable[[str], Request | None], reading: Pass) -> bool:
     """Add an entry up; False where it took too long to read."""
-    if entry is None:
-        return True
-    if entry.text is None:
-        tally.begin(entry.at)
+    if not isinstance(entry, str):
+        tally.begin(entry)
         return True
     try:
-        request = read(entry.text)
+        request = read(entry)
     except TimeoutError:
         return False
     if request:
-        tally.count(request, entry.at)
+        tally.count(request, reading.moment() if tally.start else None)
     return True

@@ -39,12 +39,12 @@ class Tally:
         """A run begins to start."""
         self.start = start
 
-    def count(self, request: Request, at: Moment) -> None:
-        """A request was answered."""
+    def count(self, request: Request, at: Moment | None) -> None:
+        """A request was answered; when matters while a run waits for its first one."""
         self.codes[request.code] = self.codes.get(request.code, 0) + 1
         if request.seconds is not None:
             self.durations.add(request.seconds)
-        if self.start and self.start[:2] == at[:2]:
+        if self.start and at and self.start[:2] == at[:2]:
             seconds = (at.monotonic - self.start.monotonic) / 1e6
             # A server that was started by hand may wait for its first request as long as it likes.
             if 0 <= seconds <= FIRSTS[-1]:
