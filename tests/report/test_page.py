@@ -122,6 +122,11 @@ def test_json_has_the_figures_of_the_report() -> None:
     assert len(shown["series"]["buckets"]) == 48
 
 
+def test_memory_over_time_has_a_unit_that_fits() -> None:
+    shown = {0.0: "0.0 MiB·h", 0.01: "10.2 MiB·h", 44.0: "44.0 GiB·h", 44896.6: "44,897 GiB·h"}
+    assert {value: figures.gib_hours(value) for value in shown} == shown
+
+
 def test_shares_are_cut_and_not_rounded() -> None:
     shares = {1: "100 %", 0: "0 %", 0.99999: "99.9 %", 0.29: "29.0 %", 0.0004: "< 0.1 %", 0.1449999: "14.4 %"}
     assert {share: figures.percent(share) for share in shares} == shares

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from projctl.report.series import Bucket, Series
 
 _WIDTH, _HEIGHT = 640.0, 220.0
-_LEFT, _BOTTOM, _TOP = 44.0, 26.0, 10.0
+_LEFT, _BOTTOM, _TOP = 54.0, 26.0, 10.0
 #: Rows of charts that have one for each project.
 ROWS = 24
 _ROW = 18.0
@@ -31,6 +31,7 @@ _LETTERS = 22
 #: How long bars with a figure behind them may be.
 _BARS = _WIDTH - _NAME - 140
 _TARGET = 0.999
+_WIDEST = 80.0
 
 _KINDS = {"ports": "", "backend_ports": " backend", "listen": " listen"}
 
@@ -67,7 +68,7 @@ def starts(series: Series, zone: tzinfo) -> Element:
 
 def cold(series: Series) -> Element:
     """How many cold starts took how long; what misses the target is marked."""
-    names = [*(f"≤ {figures.seconds(bound).replace('.00', '')}" for bound in CLASSES), "longer"]
+    names = [*(f"≤ {bound:g} s" for bound in CLASSES), "longer"]
     bounds = [*CLASSES, math.inf]
     columns: list[list[Part]] = [
         [("used" if bound <= 5 else "bad", count, f"{name}: {count}")]
@@ -106,16 +107,17 @@ def _columns(
         _grid_line(_HEIGHT - _BOTTOM - room * i * step / top, i * step, unit)
         for i in range(round(top / step) + 1)
     ]
+    width = min(0.8 * pitch, _WIDEST)
     bars = []
     for place, column in enumerate(columns):
         y = _HEIGHT - _BOTTOM
         for class_, value, hint in column:
             height = room * max(0.0, value) / top
             y -= height
-            x = _LEFT + place * pitch + pitch * 0.1
+            x = _LEFT + (place + 0.5) * pitch - width / 2
             if height:
                 hinted = tag("title", hint)
-                bars.append(tag("rect", hinted, x=x, y=y, width=pitch * 0.8, height=height, class_=class_))
+                bars.append(tag("rect", hinted, x=x, y=y, width=width, height=height, class_=class_))
     under = [
         tag("text", text, x=_LEFT + (place + 0.5) * pitch, y=_HEIGHT - 8, class_="middle")
         for place, text in labels

@@ -28,7 +28,9 @@ def shown(value: float | None, unit: Unit, decimals: int = 1) -> str:
 
 
 def gib_hours(value: float) -> str:
-    """Memory over time; a decimal below a thousand."""
+    """Memory over time; a decimal below a thousand, MiB·h where there is little."""
+    if value < 0.1:
+        return f"{value * 1024:.1f} MiB·h"
     return f"{value:,.{0 if value >= 1000 else 1}f} GiB·h"
 
 

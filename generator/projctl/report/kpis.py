@@ -120,7 +120,9 @@ def _failed(servers: Sequence[Server]) -> Kpi:
 def _cleanup(servers: Sequence[Server]) -> Kpi:
     verdicts = [verdict for server in servers for verdict in _stopped_in_time(server)]
     value = sum(verdicts) / len(verdicts) if verdicts else None
-    note = f"{sum(verdicts)} of {len(verdicts)} that were due stopped at most a tenth of the idle time late"
+    note = (
+        f"{sum(verdicts)} of {_number(len(verdicts), 'idle server')}, at most a tenth of the idle time late"
+    )
     note = note if verdicts else "no server was due to be stopped whose idle time is known"
     met = _judged(value, lambda share: share > 0.95)
     parts = {"in_time": float(sum(verdicts)), "due": float(len(verdicts))}
