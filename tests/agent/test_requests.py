@@ -12,7 +12,7 @@ PATTERN = r"(?P<status>[0-9]{3}) (?P<milliseconds>[0-9]+)$"
 
 def settings(pattern: str | None = PATTERN) -> Settings:
     unit = "projctl-web.service"
-    return Settings("web", unit, unit, (), None, 0.0, None, None, pattern)
+    return Settings("web", unit, unit, (), None, 0.0, None, None, access_log=pattern)
 
 
 def test_codes_and_durations() -> None:
