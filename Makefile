@@ -1,6 +1,6 @@
 # Few verbs; each installs what it needs first. Debian 12 or 13, as root.
 .POSIX:
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench soak clean
 
 PY = .venv/bin/python
 
@@ -9,6 +9,7 @@ help:
 	@echo "make test   all tests, those on a real systemd included"
 	@echo "make lint   formatting, types, spelling, shell"
 	@echo "make bench  measurements, printed as tables"
+	@echo "make soak   faults and races by the thousand, printed as tables; about an hour"
 	@echo "make clean  remove what these verbs made here"
 
 demo:
@@ -26,6 +27,9 @@ lint: setup
 
 bench: setup
 	@$(PY) tests/bench
+
+soak: setup
+	@$(PY) tests/soak
 
 clean:
 	rm -rf .venv .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

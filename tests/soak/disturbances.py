@@ -1,0 +1,130 @@
+"""What the agent depends on fails again and again while projects are used, stop and freeze."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+import table
+from stage import Soak, soak
+from steps import server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+KILLS, PROJECTS = 200, 30
+IDLE = 2.0
+#: A third of the projects freeze first.
+FREEZING = {"freeze": "1s", "stop": "4s"}
+
+Disturbance = tuple[str, "Callable[[Soak], None]"]
+
+
+def _run(*words: str) -> Callable[[Soak], None]:
+    return lambda stage: stage.lab.run(list(words), timeout=60) and None
+
+
+def cut_bus(stage: Soak) -> None:
+    """Shut down the agent's connection to the system bus, as the bus would."""
+    stage.lab.run(["/usr/bin/python3", "-c", _CUT], timeout=60)
+
+
+_CUT = """
+import ctypes, os, re, socket, subprocess
+pid = int(subprocess.check_output(["systemctl", "show", "-P", "MainPID", "projctl-agent.service"]))
+table = {line.split()[6]: line.split() for line in open("/proc/net/unix").readlines()[1:]}
+said = subprocess.check_output(["ss", "-Hxp"], text=True)
+mine = [line for line in said.splitlines() if f"pid={pid}," in line]
+peers = {line.split()[5]: line for line in said.splitlines() if "system_bus_socket" in line}
+for line in mine:
+    if line.split()[7] in peers:
+        fd = int(re.search(rf"pid={pid},fd=([0-9]+)", line)[1])
+        copy = ctypes.CDLL(None, use_errno=True).syscall(438, os.pidfd_open(pid), fd, 0)
+        socket.socket(fileno=copy).shutdown(socket.SHUT_RDWR)
+        break
+else:
+    raise SystemExit("cannot find the agent's connection to the bus")
+"""
+
+KILL: Disturbance = ("SIGKILL to the agent", _run("systemctl", "kill", "-s", "KILL", "projctl-agent.service"))
+OUTAGES: list[Disturbance] = [
+    ("bus connection cut", cut_bus),
+    ("journald restarted", _run("systemctl", "restart", "systemd-journald.service")),
+    ("daemon-reexec", _run("systemctl", "daemon-reexec")),
+    ("daemon-reload", _run("systemctl", "daemon-reload")),
+    ("journal rotated", _run("journalctl", "--rotate")),
+    ("journal vacuumed", _run("journalctl", "--rotate", "--vacuum-files=3")),
+    ("agent restarted", _run("systemctl", "restart", "projctl-agent.service")),
+]
+
+
+async def use(stage: Soak, name: str, over: asyncio.Event) -> None:
+    """Requests with pauses that are shorter and longer than the idle time."""
+    while not over.is_set():
+        await stage.ask(name)
+        await asyncio.sleep(random.choice((0.3, 1.5, IDLE, IDLE + 0.1, 3 * IDLE)) * random.uniform(0.8, 1.2))
+
+
+async def disturb(stage: Soak, what: Sequence[Disturbance]) -> dict[str, str]:
+    """Use all projects while these happen at random moments; which projects do not sleep afterwards."""
+    over = asyncio.Event()
+    users = [asyncio.create_task(use(stage, name, over)) for name in stage.ports]
+    for _, act in what:
+        await asyncio.sleep(random.uniform(0.1, 1.5))
+        await asyncio.to_thread(act, stage)
+    over.set()
+    await asyncio.gather(*users)
+    return await stage.wait_until_all_sleep(60)
+
+
+def measure(what: Sequence[Disturbance], *, keeps_journal: bool) -> list[tuple[str, Any]]:
+    with soak() as stage:
+        plain, freezing = server(idle=IDLE), server(idle=FREEZING)
+        stage.install({f"p{n}": freezing if n % 3 == 0 else plain for n in range(PROJECTS)})
+        begin = time.monotonic()
+        awake = asyncio.run(disturb(stage, what))
+        frozen = [name for name, state in awake.items() if state == "frozen"]
+        # Entries are read a moment after they are written.
+        time.sleep(3)
+        starts, stops = stage.counted()
+        truth = stage.starts()
+        decided = {name: len(found) for name, found in stage.idle_stops().items()}
+        wrong = stage.wrong_stops(IDLE)
+        lost = stage.record.lost()
+        rows: list[tuple[str, Any]] = [
+            ("disturbances", len(what)),
+            ("seconds", f"{time.monotonic() - begin:.0f}"),
+            ("requests", stage.record.count()),
+            ("lost", f"{sum(lost.values())} {lost or ''}".strip()),
+            ("starts counted", sum(starts.values())),
+            ("idle stops counted", sum(stops.values())),
+            ("stops of what was in use", f"{len(wrong)} {wrong[:3] or ''}".strip()),
+            ("still up a minute later", f"{len(awake)} {awake or ''}".strip()),
+            ("still frozen", len(frozen)),
+        ]
+        if keeps_journal:
+            differ = {n: (starts.get(n, 0), truth[n]) for n in truth if starts.get(n, 0) != truth[n]}
+            unlike = {n: (stops.get(n, 0), decided[n]) for n in decided if stops.get(n, 0) != decided[n]}
+            rows += [
+                ("starts in the journal", sum(truth.values())),
+                ("idle stops in the journal", sum(decided.values())),
+                (
+                    "projects whose totals differ",
+                    f"{len({**differ, **unlike})} {differ or ''}{unlike or ''}".strip(),
+                ),
+            ]
+    return rows
+
+
+def run_killed() -> None:
+    """the agent killed with SIGKILL at 200 random moments while 30 projects are used, stop and freeze"""
+    table.show(("what", "figure"), measure([KILL] * KILLS, keeps_journal=True))
+
+
+def run_outages() -> None:
+    """bus cut, journald restarted, daemon-reexec, daemon-reload, journal rotated and vacuumed, each ten times"""
+    what = OUTAGES * 10
+    random.shuffle(what)
+    table.show(("what", "figure"), measure(what, keeps_journal=False))

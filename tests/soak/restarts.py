@@ -1,0 +1,52 @@
+"""Restarts by `projctl restart` while clients ask without a pause."""
+
+from __future__ import annotations
+
+import asyncio
+
+import idle_stops
+import table
+from server_cases import APPS
+from stage import Soak, soak
+from steps import projctl
+
+SERVERS = ("gunicorn", "projctl-serve")
+RESTARTS, PROJECTS, CLIENTS = 200, 4, 2
+#: Seconds between two requests of one client.
+PAUSE = 0.005
+
+
+async def stream(stage: Soak, name: str, over: asyncio.Event) -> None:
+    while not over.is_set():
+        await stage.ask(name)
+        await asyncio.sleep(PAUSE)
+
+
+async def restart_again_and_again(stage: Soak) -> None:
+    over = asyncio.Event()
+    clients = [asyncio.create_task(stream(stage, name, over)) for name in stage.ports for _ in range(CLIENTS)]
+    for number in range(RESTARTS):
+        name = f"p{number % PROJECTS}"
+        await asyncio.to_thread(projctl, stage.lab, "restart", name, timeout=120)
+    over.set()
+    await asyncio.gather(*clients)
+
+
+def measure(command: list[str]) -> Soak:
+    with soak() as stage:
+        project = {"path": str(APPS), "run": command}
+        stage.install({f"p{number}": project for number in range(PROJECTS)})
+        asyncio.run(restart_again_and_again(stage))
+        return stage
+
+
+def run() -> None:
+    """200 restarts of each server under a constant stream of one-shot requests"""
+    rows: list[tuple[object, ...]] = []
+    ends: list[str] = []
+    for name in SERVERS:
+        record = measure(idle_stops.SERVERS[name]).record
+        rows.append((name, RESTARTS, record.count(), sum(record.lost().values())))
+        ends += [f"{name}: {count}: {end}" for end, count in record.lost().items()]
+    table.show(("server", "restarts", "requests", "lost"), rows)
+    print("\nhow they were lost", *(ends or ["none was"]), sep="\n")
