@@ -32,18 +32,18 @@ def cut_bus(stage: Soak) -> None:
 
 
 _CUT = """
-import ctypes, os, re, socket, subprocess
-pid = int(subprocess.check_output(["systemctl", "show", "-P", "MainPID", "projctl-agent.service"]))
-table = {line.split()[6]: line.split() for line in open("/proc/net/unix").readlines()[1:]}
-said = subprocess.check_output(["ss", "-Hxp"], text=True)
-mine = [line for line in said.splitlines() if f"pid={pid}," in line]
-peers = {line.split()[5]: line for line in said.splitlines() if "system_bus_socket" in line}
-for line in mine:
-    if line.split()[7] in peers:
-        fd = int(re.search(rf"pid={pid},fd=([0-9]+)", line)[1])
-        copy = ctypes.CDLL(None, use_errno=True).syscall(438, os.pidfd_open(pid), fd, 0)
+import ctypes, os, re, socket, subprocess, time
+for _ in range(100):
+    pid = int(subprocess.check_output(["systemctl", "show", "-P", "MainPID", "projctl-agent.service"]))
+    lines = subprocess.check_output(["ss", "-Hxp"], text=True).splitlines()
+    bus = {line.split()[5] for line in lines if "system_bus_socket" in line}
+    ours = [line for line in lines if f"pid={pid}," in line and line.split()[7] in bus]
+    if ours:
+        handle = int(re.search(rf"pid={pid},fd=([0-9]+)", ours[0])[1])
+        copy = ctypes.CDLL(None, use_errno=True).syscall(438, os.pidfd_open(pid), handle, 0)
         socket.socket(fileno=copy).shutdown(socket.SHUT_RDWR)
         break
+    time.sleep(0.1)
 else:
     raise SystemExit("cannot find the agent's connection to the bus")
 """
@@ -51,7 +51,7 @@ else:
 KILL: Disturbance = ("SIGKILL to the agent", _run("systemctl", "kill", "-s", "KILL", "projctl-agent.service"))
 OUTAGES: list[Disturbance] = [
     ("bus connection cut", cut_bus),
-    ("journald restarted", _run("systemctl", "restart", "systemd-journald.service")),
+    ("journald restarted", _run("sh", "-c", "systemctl reset-failed $0; systemctl restart $0", "systemd-journald.service")),
     ("daemon-reexec", _run("systemctl", "daemon-reexec")),
     ("daemon-reload", _run("systemctl", "daemon-reload")),
     ("journal rotated", _run("journalctl", "--rotate")),
@@ -64,7 +64,7 @@ async def use(stage: Soak, name: str, over: asyncio.Event) -> None:
     """Requests with pauses that are shorter and longer than the idle time."""
     while not over.is_set():
         await stage.ask(name)
-        await asyncio.sleep(random.choice((0.3, 1.5, IDLE, IDLE + 0.1, 3 * IDLE)) * random.uniform(0.8, 1.2))
+        await asyncio.sleep(random.choice((0.3, IDLE, IDLE + 0.3, 2 * IDLE, 3 * IDLE)) * random.uniform(0.8, 1.2))
 
 
 async def disturb(stage: Soak, what: Sequence[Disturbance]) -> dict[str, str]:
