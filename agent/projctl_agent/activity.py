@@ -25,7 +25,7 @@ class Target:
     """Where to look: socket units, what they listen on, the ids of the control groups that they were opened in.
 
     `control_group` is the server's; `mixed` is whether it serves sockets that do not count, too; `lock` is the file
-    that its programs hold it awake by.
+    that its programs hold it awake by. `epoch` is when systemd loaded its units, in microseconds.
     """
 
     sockets: tuple[str, ...]
@@ -35,6 +35,7 @@ class Target:
     groups: frozenset[int] = frozenset()
     mixed: bool = False
     lock: Path | None = None
+    epoch: int = 0
 
 
 async def find_target(bus: Bus, settings: Settings, control_group: str) -> Target:
@@ -55,11 +56,15 @@ async def find_target(bus: Bus, settings: Settings, control_group: str) -> Targe
     )
     mixed = not set(triggers or ()) <= set(sockets)
     lock = next((Path(text[len(_LOCK) :]) for text in variables or () if text.startswith(_LOCK)), None)
-    return Target(sockets, tuple(endpoints), tuple(paths), control_group, frozenset(known), mixed, lock)
+    known_groups, epoch = frozenset(known), await bus.loaded()
+    return Target(sockets, tuple(endpoints), tuple(paths), control_group, known_groups, mixed, lock, epoch)
 
 
-async def observe(bus: Bus, target: Target) -> Observation:
-    """One observation. Raises BusError when systemd cannot be asked."""
+async def observe(bus: Bus, target: Target, before: Observation | None = None) -> Observation:
+    """One observation. Raises BusError when systemd cannot be asked.
+
+    Where counters alone do not tell what happened since the one `before`, closed connections are looked for.
+    """
     # Without a socket there is nothing to count.
     moved = await usage.counters(bus, target.sockets) if target.sockets else Bytes(0, 0)
     # A Unix socket's unit has a counter too, one that never moves.
@@ -67,6 +72,7 @@ async def observe(bus: Bus, target: Target) -> Observation:
     received, sent = moved or (0, 0)
     traffic = _traffic(target)
     seen = traffic or Traffic()
+    gapless = counted and before is not None and before.counted and before.epoch == target.epoch
     return Observation(
         taken=time.monotonic(),
         bytes_in=received,
@@ -80,7 +86,16 @@ async def observe(bus: Bus, target: Target) -> Observation:
         cpu_seconds=cgroup.cpu_seconds(target.control_group),
         mixed=target.mixed,
         program_held=None if target.lock is None else locks.held(target.lock),
+        epoch=target.epoch,
+        closed=None if gapless else _closed(target),
     )
+
+
+def _closed(target: Target) -> float | None:
+    try:
+        return _in_seconds(sockdiag.closed_ms(target.endpoints))
+    except OSError:
+        return None
 
 
 def _in_seconds(milliseconds: int | None) -> float | None:

@@ -113,6 +113,10 @@ class Bus:
             values.append(None if isinstance(answer, BaseException) else answer)
         return values
 
+    async def loaded(self) -> int:
+        """When systemd loaded its units, in monotonic microseconds: each reload is another. Raises BusError."""
+        return int(await self._get(_MANAGER_PATH, _MANAGER, "UnitsLoadTimestampMonotonic"))
+
     async def stop_unit(self, unit: str) -> None:
         """Order a stop; returns when the job is queued. Raises BusError when systemd refuses."""
         await self._manager("StopUnit", unit, "replace", signature="ss")
@@ -126,7 +130,9 @@ class Bus:
         await self._manager("ResetFailedUnit", unit)
 
     async def _property(self, unit: str, interface: str, name: str) -> Any:  # noqa: ANN401
-        path = object_path(unit)
+        return await self._get(object_path(unit), interface, name)
+
+    async def _get(self, path: str, interface: str, name: str) -> Any:  # noqa: ANN401
         return (await self._ask(_SYSTEMD, path, _PROPERTIES, "Get", interface, name, signature="ss"))[0].value
 
     async def _manager(self, member: str, *body: object, signature: str = "s") -> list[Any]:

@@ -47,6 +47,8 @@ class Observation:
     since data last came in and went out on any of them; `opaque` is how many of them do not tell that. `queue`
     counts connections not accepted yet, `cpu_seconds` is the CPU used so far, None when not known; `mixed` is whether
     sockets that do not count cause some of it. `program_held` is when a program of the project last held it awake.
+    `epoch` is when systemd loaded its units (microseconds): what moves while it does so again is not counted;
+    `closed` is the seconds since a connection was closed, looked for only where counters do not tell.
     """
 
     taken: float
@@ -61,6 +63,8 @@ class Observation:
     cpu_seconds: float | None
     mixed: bool = False
     program_held: float | None = None
+    epoch: int = 0
+    closed: float | None = None
 
     @property
     def quiet(self) -> float | None:
@@ -160,6 +164,8 @@ def _uses(policy: Policy, track: Track, now: Observation) -> list[Use]:
     found = [Use(now.taken, reason) for reason in _signs(policy, track, now)]
     if now.quiet is not None:
         found.append(Use(now.taken - now.quiet, "bytes"))
+    if now.closed is not None and now.taken - now.closed > track.previous.taken:
+        found.append(Use(now.taken - now.closed, "bytes"))
     if now.connections:
         found.append(Use(min(now.taken, _counts_until(policy, track, now)), "connections"))
     if now.program_held is not None:
@@ -190,7 +196,13 @@ def _signs(policy: Policy, track: Track, now: Observation) -> list[str]:
 
 def _has_moved_bytes(before: Observation, now: Observation) -> bool:
     same = (now.bytes_in, now.bytes_out) == (before.bytes_in, before.bytes_out)
-    return not same and not _is_unchanged(before, now)
+    # Counters that were away for a moment begin anew.
+    return before.counted == now.counted and not same and not _is_unchanged(before, now)
+
+
+def _is_gapless(before: Observation, now: Observation) -> bool:
+    """Whether the counters hold all that moved between the two."""
+    return before.counted and now.counted and before.epoch == now.epoch
 
 
 def _is_unchanged(before: Observation, now: Observation) -> bool:
@@ -226,10 +238,10 @@ def _use_of_cpu(policy: Policy, track: Track, now: Observation) -> str | None:
     if rate is None:
         if now.taken - track.previous.taken < MIN_WINDOW:
             return None
-        return None if now.counted else "blind"
+        return None if _is_gapless(track.previous, now) else "blind"
     if policy.busy_share is not None and rate >= policy.busy_share:
         return "cpu"
-    return None if now.counted or not _has_worked(policy, track, now) else "cpu"
+    return None if _is_gapless(track.previous, now) or not _has_worked(policy, track, now) else "cpu"
 
 
 def _has_worked(policy: Policy, track: Track, now: Observation) -> bool:

@@ -15,11 +15,13 @@ _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _DUMP_REQUEST = 0x301
-_ESTABLISHED, _LISTEN = 1, 10
+_ESTABLISHED, _TIME_WAIT, _LISTEN = 1, 6, 10
 _STATES = 1 << _ESTABLISHED | 1 << _LISTEN
 _BYTECODE_ATTRIBUTE = 1
 _TCP_INFO_ATTRIBUTE, _GROUP_ATTRIBUTE = 2, 21
-_OP_JUMP, _OP_SOURCE_PORT_IS = 1, 11
+_OP_JUMP, _OP_SOURCE_PORT_IS, _OP_DESTINATION_PORT_IS = 1, 11, 12
+#: How long the side that closed a TCP connection first remembers it, in milliseconds: fixed in the kernel.
+_REMEMBERED_MS = 60_000
 _UNIX_NAME_ATTRIBUTE, _UNIX_QUEUE_ATTRIBUTE = 0, 4
 _UNIX_SHOW_NAME_AND_QUEUE = 0x1 | 0x10
 _HEADER = struct.Struct("=IHHII")
@@ -105,6 +107,21 @@ def tcp_connections(targets: Sequence[tuple[Collection[Endpoint], Collection[int
     return counts
 
 
+def closed_ms(endpoints: Iterable[Endpoint]) -> int | None:
+    """Milliseconds since a connection to these ports was closed that the kernel still remembers; None for none.
+
+    It remembers one for a minute, and on the side that closed it first. Raises OSError.
+    """
+    ports = sorted({endpoint.port for endpoint in endpoints})
+    if not ports:
+        return None
+    tests = [(code, port) for code in (_OP_SOURCE_PORT_IS, _OP_DESTINATION_PORT_IS) for port in ports]
+    with _connect() as channel:
+        messages = list(_inet_dump(channel, 0, 1 << _TIME_WAIT, _any_of(tests)))
+    left = [_INET_MESSAGE.unpack_from(message)[10] for message in messages]
+    return max(0, _REMEMBERED_MS - max(left)) if left else None
+
+
 def _is_wanted(row: _Row, wanted: set[Endpoint]) -> bool:
     return Endpoint(row.port) in wanted or Endpoint(row.port, row.address) in wanted
 
@@ -112,14 +129,17 @@ def _is_wanted(row: _Row, wanted: set[Endpoint]) -> bool:
 def _tcp_rows(ports: Collection[int]) -> Iterator[_Row]:
     if not ports:
         return
-    code = _port_filter(sorted(ports))
+    code = _any_of([(_OP_SOURCE_PORT_IS, port) for port in sorted(ports)])
     with _connect() as channel:
-        for family in (socket.AF_INET, socket.AF_INET6):
-            request = struct.pack(
-                "=BBBxI48x", family, socket.IPPROTO_TCP, 1 << (_TCP_INFO_ATTRIBUTE - 1), _STATES
-            )
-            for message in _dump(channel, request + _attribute(_BYTECODE_ATTRIBUTE, code)):
-                yield _tcp_row(message)
+        for message in _inet_dump(channel, 1 << (_TCP_INFO_ATTRIBUTE - 1), _STATES, code):
+            yield _tcp_row(message)
+
+
+def _inet_dump(channel: socket.socket, extensions: int, states: int, code: bytes) -> Iterator[memoryview]:
+    """The TCP sockets in these states that the bytecode accepts, of both families."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        request = struct.pack("=BBBxI48x", family, socket.IPPROTO_TCP, extensions, states)
+        yield from _dump(channel, request + _attribute(_BYTECODE_ATTRIBUTE, code))
 
 
 def unix_traffic(paths: Iterable[str]) -> Traffic:
@@ -143,14 +163,14 @@ def _connect() -> socket.socket:
     return channel
 
 
-def _port_filter(ports: list[int]) -> bytes:
-    """Bytecode the kernel runs per socket: accept those whose source port is one of these."""
+def _any_of(tests: list[tuple[int, int]]) -> bytes:
+    """Bytecode the kernel runs per socket: accept those that pass one of these tests of a port."""
     code = b""
-    for position, port in enumerate(ports):
-        last = position == len(ports) - 1
-        code += struct.pack("=BBH", _OP_SOURCE_PORT_IS, 8, 12) + struct.pack("=BBH", 0, 0, port)
+    for position, (test, port) in enumerate(tests):
+        last = position == len(tests) - 1
+        code += struct.pack("=BBH", test, 8, 12) + struct.pack("=BBH", 0, 0, port)
         if not last:
-            rest = 12 * (len(ports) - position - 1) - 4
+            rest = 12 * (len(tests) - position - 1) - 4
             code += struct.pack("=BBH", _OP_JUMP, 4, 4 + rest)
     return code
 

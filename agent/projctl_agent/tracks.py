@@ -55,6 +55,7 @@ def _track(
 def _observation(
     *, taken: object, bytes_in: object, bytes_out: object, counted: object, connections: object, received: object,
     sent: object, opaque: object, queue: object, cpu_seconds: object, mixed: object, program_held: object,
+    epoch: object, closed: object,
 ) -> Observation:  # fmt: skip
     if (
         not isinstance(counted, bool)
@@ -75,6 +76,8 @@ def _observation(
         cpu_seconds=_number_or_none(cpu_seconds),
         mixed=mixed,
         program_held=_number_or_none(program_held),
+        epoch=_count(epoch),
+        closed=_number_or_none(closed),
     )
 
 

@@ -72,9 +72,13 @@ class Watch:
             wanted.idle_freeze,
         )
 
+    def _latest(self) -> Observation | None:
+        known = self.track or self.earlier
+        return known.previous if known else None
+
     async def glance(self, bus: Bus) -> Glance:
         """A look for somebody who asks: nothing follows from it. Raises BusError."""
-        now = await activity.observe(bus, self.target)
+        now = await activity.observe(bus, self.target, self._latest())
         before = self.track or self.earlier or idle.begin(self.started, now)
         track, decision = idle.look(self.policy, before, now)
         if self.is_warm(self.settings.instance):
@@ -106,11 +110,13 @@ class Watch:
             self.track = self.earlier = None
             self.decision = _decide_warm(self.started)
             return None
-        observation = await activity.observe(bus, self.target)
+        observation = await activity.observe(bus, self.target, self._latest())
         self.usage.look()
+        # While systemd starts itself anew, counters are away for a moment.
+        uncounted = self.track is not None and not self.track.previous.counted and not observation.counted
         self._judge(observation)
         assert self.decision  # noqa: S101  just made
-        if not observation.counted and not self.told_no_counters:
+        if uncounted and not self.told_no_counters:
             self.told_no_counters = True
             messages.no_counters(self.settings.instance, self.settings.service, self.invocation)
         if self.decision.stop and await self._stop(bus):
@@ -157,7 +163,7 @@ class Watch:
         counters = await usage.counters(bus, self.settings.sockets)
         if await _identity(bus, self.settings.primary) != self.invocation:
             return False
-        last = await activity.observe(bus, self.target)
+        last = await activity.observe(bus, self.target, self._latest())
         self.track, self.decision = idle.look(self.policy, self.track, last)
         if not self.decision.stop:
             return False

@@ -60,6 +60,12 @@ def lateness(policy: Policy) -> float:
         (UNCOUNTED, {"cpu_seconds": 1.0005}, None),
         (UNCOUNTED, {"cpu_seconds": None}, "blind"),
         (UNCOUNTED, {"connections": frozenset({7})}, "connections"),
+        # systemd loaded its units anew, or did not count for a moment: what moved meanwhile may be missing.
+        (QUIET, {"epoch": 1}, None),
+        (QUIET, {"epoch": 1, "cpu_seconds": 1.01}, "cpu"),
+        (QUIET, {"counted": False, "bytes_in": 0, "bytes_out": 0}, None),
+        (UNCOUNTED, {"counted": True, "bytes_in": 5000}, None),
+        (UNCOUNTED, {"counted": True, "cpu_seconds": 1.01}, "cpu"),
     ],
 )
 def test_one_look(before: Observation, changes: dict[str, object], reason: str | None) -> None:
@@ -81,6 +87,8 @@ def test_one_look(before: Observation, changes: dict[str, object], reason: str |
         (replace(POLICY, busy_share=0.01), {"cpu_seconds": 1.11}, 110.0, "cpu"),
         (replace(POLICY, busy_share=None), {"cpu_seconds": 9.0}, None, None),
         (POLICY, {"program_held": 110.0}, 110.0, "program"),
+        (POLICY, {"closed": 3.0}, 107.0, "bytes"),
+        (POLICY, {"closed": 3.0, "epoch": 1}, 107.0, "bytes"),
         (POLICY, {"program_held": 104.0}, 104.0, "program"),
         (POLICY, {"program_held": 90.0}, 90.0, "program"),
         (replace(POLICY, held_until=900.0), {}, 110.0, "hold"),

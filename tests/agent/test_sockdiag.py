@@ -131,3 +131,21 @@ def test_nothing_wanted_asks_nothing() -> None:
 )
 def test_addresses_as_systemd_prints_them(text: str, endpoint: Endpoint) -> None:
     assert sockdiag.parse_endpoint(text) == endpoint
+
+
+@pytest.mark.parametrize("first", ["server", "client"])
+def test_a_closed_connection_is_remembered(stack: ExitStack, first: str) -> None:
+    server, port = listen(stack)
+    assert sockdiag.closed_ms([Endpoint(port)]) is None
+    client = socket.create_connection(("127.0.0.1", port))
+    accepted, _ = server.accept()
+    for end in (accepted, client) if first == "server" else (client, accepted):
+        end.close()
+    begin = time.monotonic()
+    while (age := sockdiag.closed_ms([Endpoint(port)])) is None:
+        assert time.monotonic() < begin + 10
+    assert 0 <= age <= 1000 * (time.monotonic() - begin) + 1000
+    time.sleep(1.2)
+    later = sockdiag.closed_ms([Endpoint(port)])
+    assert later is not None and later > age
+    assert sockdiag.closed_ms([]) is None

@@ -51,7 +51,10 @@ else:
 KILL: Disturbance = ("SIGKILL to the agent", _run("systemctl", "kill", "-s", "KILL", "projctl-agent.service"))
 OUTAGES: list[Disturbance] = [
     ("bus connection cut", cut_bus),
-    ("journald restarted", _run("sh", "-c", "systemctl reset-failed $0; systemctl restart $0", "systemd-journald.service")),
+    (
+        "journald restarted",
+        _run("sh", "-c", "systemctl reset-failed $0; systemctl restart $0", "systemd-journald.service"),
+    ),
     ("daemon-reexec", _run("systemctl", "daemon-reexec")),
     ("daemon-reload", _run("systemctl", "daemon-reload")),
     ("journal rotated", _run("journalctl", "--rotate")),
@@ -64,7 +67,9 @@ async def use(stage: Soak, name: str, over: asyncio.Event) -> None:
     """Requests with pauses that are shorter and longer than the idle time."""
     while not over.is_set():
         await stage.ask(name)
-        await asyncio.sleep(random.choice((0.3, IDLE, IDLE + 0.3, 2 * IDLE, 3 * IDLE)) * random.uniform(0.8, 1.2))
+        await asyncio.sleep(
+            random.choice((0.3, IDLE, IDLE + 0.3, 2 * IDLE, 3 * IDLE)) * random.uniform(0.8, 1.2)
+        )
 
 
 async def disturb(stage: Soak, what: Sequence[Disturbance]) -> dict[str, str]:
