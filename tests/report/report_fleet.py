@@ -81,7 +81,7 @@ def by_hand() -> list[str]:
         *run("maint", "m0", 24 * HOUR, 0.25, 25 * HOUR, "manual", memory_bytes=GIB // 2),
         line(26 * HOUR, "down", "maint"),
         line(32 * HOUR, "up", "maint"),
-        line(44 * HOUR - 1, "warm", "maint"),
+        line(44 * HOUR + 1, "warm", "maint"),
         *run("maint", "m1", 44 * HOUR, 9.0, 44.5 * HOUR, "exit", memory_bytes=GIB // 2),
     ]
     lines = [*blog, *first, *second, *maint]

@@ -95,6 +95,19 @@ def test_cold_starts(report: Report) -> None:
     assert sum(report.series.cold) == 7
 
 
+def test_a_server_that_ran_when_its_warm_hours_began_starts_cold_after_them() -> None:
+    lines = [
+        *run("blog", "x", 0, 1.0, 2 * HOUR),
+        line(HOUR, "warm", "blog"),
+        *run("blog", "y", 3 * HOUR, 2.0, 4 * HOUR),
+        line(5 * HOUR - 1, "warm", "blog"),
+        *run("blog", "z", 5 * HOUR, 3.0, 6 * HOUR),
+    ]
+    assert (
+        kpi(build(sorted(lines, key=lambda text: json.loads(text)["time"])), "cold_start").parts["max"] == 2.0
+    )
+
+
 def test_failed_starts(report: Report) -> None:
     # blog 2, shop@0 1, shop@1 4 of which one never became ready, maint 2
     failed = kpi(report, "failed_starts")

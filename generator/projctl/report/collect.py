@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from projctl import agentunits, claims, dossier, installed, inventory, status, systemctl
+from projctl import agentunits, claims, dossier, installed, inventory, status, systemctl, unitfile
 from projctl.diagnostics import Problem, ProjctlError
 from projctl.names import backend_unit, instance_of, service_unit
 from projctl.report import document, events, requests
@@ -95,9 +95,11 @@ def _place(scope: Scope, there: Installed, server: str) -> Path:
 
 def _settings(texts: Mapping[str, str], server: str, *, user: bool) -> Settings:
     """What the units of a server say; behind a proxy the limits are the backend's."""
-    front = dossier.describe(texts[service_unit(server)], user_mode=user)
-    back = dossier.describe(texts.get(backend_unit(server), texts[service_unit(server)]), user_mode=user)
-    return Settings(front["idle"]["stop"], front["idle"]["min_uptime"], back["limits"].get("MemoryMax"))
+    own = texts[service_unit(server)]
+    idle = dossier.describe(own, user_mode=user)["idle"]
+    limits = dossier.describe(texts.get(backend_unit(server), own), user_mode=user)["limits"]
+    never = "always" in unitfile.values(unitfile.parse(own), "X-Projctl", "Warm")
+    return Settings(None if never else idle["stop"], idle["min_uptime"], limits.get("MemoryMax"))
 
 
 def _since(known: Registry, servers: Collection[str]) -> dict[str, float]:

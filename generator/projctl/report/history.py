@@ -28,7 +28,6 @@ class Run:
     ended: float | None = None
     reason: str = ""
     exit: str = ""
-    warm: bool = False
     idle_stop: bool = False
     start_seconds: float | None = None
     figures: dict[str, float] = field(default_factory=dict)
@@ -59,8 +58,7 @@ class History:
     downs: list[Span] = field(default_factory=list)
     marks: list[tuple[float, str]] = field(default_factory=list)
     down_since: float | None = None
-    #: What reading on needs: whether the next start is made ahead, and whose run an event is about.
-    warm: bool = False
+    #: Whose run an event is about.
     by_invocation: dict[str, Run] = field(default_factory=dict)
 
     def down(self, window: Span) -> list[Span]:
@@ -110,9 +108,7 @@ def _take(history: History, event: Event) -> None:
         _advance(history, _run_of(history, event), event)
         return
     history.marks.append((event.time, event.kind))
-    if event.kind == "warm":
-        history.warm = True
-    elif event.kind == "down" and history.down_since is None:
+    if event.kind == "down" and history.down_since is None:
         history.down_since = event.time
     elif event.kind == "up":
         if not history.runs and not history.downs and history.down_since is None:
@@ -149,7 +145,7 @@ def _add(history: History, event: Event) -> Run:
 
 def _advance(history: History, run: Run, event: Event) -> None:
     if event.kind == "starting":
-        run.began, run.warm, history.warm = event.time, history.warm, False
+        run.began = event.time
         _come_up(history, event.time)
     elif event.kind == "ready":
         run.ready, run.start_seconds = event.time, event.figures.get("seconds")

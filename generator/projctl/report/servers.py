@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: What ends an outage besides the next server that is ready: the socket waits for connections again.
 _RELIEFS = frozenset({"rearmed", "down"})
+#: Seconds between the beginning of warm hours and the start that they bring, whichever is written down first.
+_AHEAD = 30.0
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,14 @@ class Server:
 
     @cached_property
     def cold(self) -> list[float]:
-        """Seconds of each start that was not made ahead of use."""
-        return [run.start_seconds for run in self.starts if run.start_seconds is not None and not run.warm]
+        """Seconds of each start that was not made ahead of use, as warm hours began."""
+        ahead = self.history.times("warm")
+        return [
+            run.start_seconds
+            for run in self.starts
+            if run.start_seconds is not None
+            and not any(abs(time - (run.began or 0.0)) <= _AHEAD for time in ahead)
+        ]
 
     @cached_property
     def memory(self) -> float | None:
