@@ -102,6 +102,12 @@ def _in_seconds(milliseconds: int | None) -> float | None:
     return None if milliseconds is None else milliseconds / 1000
 
 
+def listeners(target: Target) -> set[int]:
+    """The inodes of the sockets that listen for it. Raises OSError where the kernel does not tell."""
+    tcp = sockdiag.tcp_traffic(target.endpoints, target.groups)
+    return tcp.listeners | sockdiag.unix_traffic(target.paths).listeners
+
+
 def _traffic(target: Target) -> Traffic | None:
     try:
         tcp = sockdiag.tcp_traffic(target.endpoints, target.groups)

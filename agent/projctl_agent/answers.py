@@ -78,7 +78,7 @@ class Answers:
         projects = {
             name: status.describe(
                 survey.states.get(name), known.get(name), watches.get(name), failures.get(name), now,
-                self._holds.current(name, clock), glances.get(name),
+                self._holds.current(name, clock), glances.get(name), self._fleet.remains.of(name),
             )
             for name in sorted(wanted)
         }  # fmt: skip

@@ -14,6 +14,7 @@ from projctl_agent.endings import Endings
 from projctl_agent.healing import Healing
 from projctl_agent.names import instance_of_service, instance_of_socket
 from projctl_agent.orders import Orders
+from projctl_agent.remains import Remains
 from projctl_agent.warmth import Warmth
 from projctl_agent.watch import Glance, Watch, open_watch
 
@@ -79,6 +80,7 @@ class Fleet:
         self._seen: dict[str, Settings] = {}
         self._healing = Healing(report)
         self._warmth = Warmth(report)
+        self.remains = Remains(report)
 
     async def connect(self, *, user: bool) -> Bus:
         """Connect and look for what runs. Raises BusError."""
@@ -100,6 +102,7 @@ class Fleet:
         self._close_all()
         self._healing.disconnect()
         self._warmth.disconnect()
+        self.remains.disconnect()
         for task in self._opening.values():
             task.cancel()
         self._opening.clear()
@@ -245,7 +248,8 @@ class Fleet:
     def _end(self, watch: Watch, state: str) -> None:
         if state == "deactivating":
             self._endings.stopping(watch)
-        elif self._bus:
+        elif self._bus and self._orders:
+            self.remains.ended(self._bus, self._orders, watch)
             if watch.told_stop:
                 self._healing.ended_well(watch.settings.instance)
             task = asyncio.get_running_loop().create_task(self._endings.conclude(self._bus, watch))

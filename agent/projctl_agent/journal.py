@@ -42,6 +42,7 @@ _KINDS_OF_AGENT = {
     messages.HOLD: Kind.HOLD,
     messages.RELEASE: Kind.RELEASE,
     messages.WARM: Kind.WARM,
+    messages.LEAK: Kind.LEAK,
 }
 #: What `projctl` writes before it carries out an order; its PROJCTL_EVENT= says which.
 _ORDER = "b3123d8caca15454c53c0abc7e83fb33"

@@ -21,6 +21,7 @@ FROZEN = "41aab5b8b2230c448b572a0e9266a56a"
 THAWED = "182c48d1f1016f93ab314aa273603dfb"
 FREEZE_REFUSED = "d925bd5e8c7a56be01d6796d7a64495b"
 WARM = "b6d815e6403b411e4dc25bd714c350aa"
+LEAK = "f8bc3d4a200d8f0bf2ce77aee6878482"
 ENDED = "e1e86dd2a61d1600d5a55b3ee7b3e42f"
 HOLD = "e652623a06f248eea40ed18930007a96"
 RELEASE = "0ab2706b94a1439eb552a8ce5a40c175"
@@ -107,6 +108,17 @@ def warm(instance: str) -> None:
     """The hours begin in which a project is kept warm."""
     text = f"Keeping project {instance} warm: its hours have begun."
     _send(WARM, _INFO, text, _fields(instance, "warm", "window", f"projctl-{instance}.service", None))
+
+
+def leak(instance: str, unit: str, invocation: str, processes: str, pids: str) -> None:
+    """A run has ended, and some of its processes have not, or still hold its sockets."""
+    _send(
+        LEAK,
+        _WARNING,
+        f"Project {instance} has stopped, but left behind: {processes}.",
+        _fields(instance, "leak", None, unit, invocation)
+        | {"PROJCTL_PROCESSES": processes, "PROJCTL_PIDS": pids},
+    )
 
 
 def ended(

@@ -8,12 +8,12 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from projctl_agent.bus import BusError
-from projctl_agent.helper import requests
+from projctl_agent.helper import holders, requests
 from projctl_agent.helper.freezer import Freezer
 from projctl_agent.helper.requests import RefusedError, Verb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from projctl_agent.bus import Bus
 
@@ -52,6 +52,18 @@ class Orders:
     async def reset(self, unit: str) -> None:
         """Forget that a project's service or socket failed. Raises BusError when it is refused."""
         await (self._bus.reset_failed(unit) if self._bus else self._ask(Verb.RESET, unit))
+
+    @property
+    def direct(self) -> bool:
+        """Whether no helper stands between: a user's own manager."""
+        return self._bus is not None
+
+    async def holders(self, inodes: Collection[int]) -> list[int]:
+        """The processes beside the manager that hold these sockets of its. Raises BusError when it is refused."""
+        if self._bus:
+            return await asyncio.to_thread(holders.find, inodes)
+        answer = await self._ask(Verb.HOLDERS, sorted(inodes))
+        return [pid for pid in answer.get("holders", ()) if isinstance(pid, int)]
 
     async def freeze(self, service: str, invocation: str) -> None:
         """Freeze a service until something calls for it. Raises BusError when it is refused."""
@@ -106,13 +118,13 @@ class Orders:
         for service in list(self.frozen):
             self._told(service, "lost")
 
-    async def _ask(self, verb: Verb, unit: str) -> None:
+    async def _ask(self, verb: Verb, what: str | list[int]) -> dict[str, Any]:
         try:
             async with asyncio.timeout(_PATIENCE), self._opening:
                 if self._session is None:
                     self._session = await _Session.open(self._told, self._lost)
-                answer = await self._session.ask(requests.line(**{verb: unit}))
-                if verb in {Verb.START, Verb.RESET} and not self.frozen:
+                answer = await self._session.ask(requests.line(**{verb: what}))
+                if verb in {Verb.START, Verb.RESET, Verb.HOLDERS} and not self.frozen:
                     self._session.close()  # the helper ends when nobody is connected
                     self._session = None
         except (OSError, TimeoutError) as error:
@@ -120,9 +132,10 @@ class Orders:
             if self._session:
                 self._session.close()
                 self._lost()
-            raise BusError(f"cannot ask projctl-agent-helper to {verb} {unit}: {error}") from None
+            raise BusError(f"cannot ask projctl-agent-helper for {verb} {what}: {error}") from None
         if "error" in answer:
             raise BusError(str(answer["error"]))
+        return answer
 
 
 class _Session:

@@ -36,7 +36,8 @@ _PADDED = 3
 class Traffic:
     """Established connections by identity, milliseconds since data last came in and went out on any of them.
 
-    `opaque` counts those that do not tell when; `queue` those that are not accepted yet.
+    `opaque` counts those that do not tell when; `queue` those that are not accepted yet; `listeners` has the inodes
+    of the sockets that listen.
     """
 
     connections: set[int] = field(default_factory=set)
@@ -44,6 +45,7 @@ class Traffic:
     sent_ms: int | None = None
     opaque: int = 0
     queue: int = 0
+    listeners: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class _Row(NamedTuple):
     received_ms: int | None
     sent_ms: int | None
     group: int
+    inode: int
 
 
 def tcp_traffic(endpoints: Iterable[Endpoint], groups: Collection[int] = ()) -> Traffic:
@@ -205,7 +208,9 @@ def _attributes(data: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _tcp_row(message: memoryview) -> _Row:
-    family, state, _, _, port, _, source, _, _, cookie, _, queue, *_ = _INET_MESSAGE.unpack_from(message)
+    family, state, _, _, port, _, source, _, _, cookie, _, queue, _, _, inode = _INET_MESSAGE.unpack_from(
+        message
+    )
     received, sent, group = None, None, 0
     for kind, payload in _attributes(message[_INET_MESSAGE.size :]):
         if kind == _TCP_INFO_ATTRIBUTE and len(payload) >= _LAST_DATA.size:
@@ -213,12 +218,13 @@ def _tcp_row(message: memoryview) -> _Row:
         elif kind == _GROUP_ATTRIBUTE:
             (group,) = struct.unpack_from("=Q", payload)
     address = _plain_address(source[:4] if family == socket.AF_INET else source)
-    return _Row(socket.ntohs(port), address, state == _LISTEN, cookie, queue, received, sent, group)
+    return _Row(socket.ntohs(port), address, state == _LISTEN, cookie, queue, received, sent, group, inode)
 
 
 def _add_tcp(found: Traffic, row: _Row) -> None:
     if row.listens:
         found.queue += row.queue
+        found.listeners.add(row.inode)
         return
     found.connections.add(row.identity)
     found.opaque += row.received_ms is None
@@ -236,7 +242,7 @@ def _plain_address(packed: bytes) -> bytes:
 
 
 def _add_unix(found: Traffic, wanted: set[bytes], message: memoryview) -> None:
-    _, _, state, _, _, cookie = _UNIX_MESSAGE.unpack_from(message)
+    _, _, state, _, inode, cookie = _UNIX_MESSAGE.unpack_from(message)
     attributes = dict(_attributes(message[_UNIX_MESSAGE.size :]))
     name = bytes(attributes.get(_UNIX_NAME_ATTRIBUTE, b"")).rstrip(b"\0")
     if name not in wanted:
@@ -246,3 +252,4 @@ def _add_unix(found: Traffic, wanted: set[bytes], message: memoryview) -> None:
         found.opaque += 1
     elif _UNIX_QUEUE_ATTRIBUTE in attributes:
         found.queue += struct.unpack_from("=I", attributes[_UNIX_QUEUE_ATTRIBUTE])[0]
+        found.listeners.add(inode)

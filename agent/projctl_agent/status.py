@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from projctl_agent import cgroup, failure
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from projctl_agent.failure import Failure
     from projctl_agent.holds import Hold
     from projctl_agent.idle import Decision
@@ -24,6 +26,7 @@ def describe(
     now: float,
     hold: Hold | None = None,
     glance: Glance | None = None,
+    left_over: Sequence[str] = (),
 ) -> dict[str, Any]:
     """One instance; `now` in monotonic seconds, `would_stop_at` in seconds since 1970, None: not known.
 
@@ -44,6 +47,7 @@ def describe(
         "would_stop_at": None if due is None else round(time.time() + due - now, 3),
         "hold": hold and asdict(hold),
         "signals": glance and _signals(glance),
+        "left_over": list(left_over),
     }
 
 

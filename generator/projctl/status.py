@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from projctl import agentlink, installed, systemctl, unitfile
+from projctl.diagnostics import printable
 from projctl.names import backend_unit, instance_of, service_unit, socket_of
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class ProjectStatus:
     activity: str | None = None
     would_stop_at: float | None = None
     hold: dict[str, Any] | None = None
+    left_over: tuple[str, ...] = ()
     signals: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -154,6 +156,7 @@ def _project(
         activity=agent.get("activity") if up else None,
         would_stop_at=agent.get("would_stop_at") if up else None,
         hold=agent.get("hold"),
+        left_over=tuple(map(printable, agent.get("left_over") or ())),
         signals=agent.get("signals") if up else None,
         reason=agent.get("reason") or _reason(server, state),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from agent_stage import Stage, install_agent, wait_for
+from agent_stage import SERVER, Stage, install_agent, wait_for
+from steps import projects
 
 from projctl.lab import Lab
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 ENDED = "e1e86dd2a61d1600d5a55b3ee7b3e42f"
 IDLE_STOP = "d649923182a64247b971172f532f4fa7"
+LEAK = "f8bc3d4a200d8f0bf2ce77aee6878482"
+#: The test server, after a shell has done something else.
+RUN = f"ExecStart=\nExecStart=/bin/sh -c '{{}} exec {SERVER}'"
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +70,42 @@ def test_an_idle_stop_tells_the_figures_once(stage: Stage) -> None:
     stage.systemctl("stop", "projctl-after.service")
     figures(stage, later)
     assert stage.entries(MESSAGE_ID=ENDED, PROJCTL_INVOCATION_ID=invocation) == []
+
+
+def left(stage: Stage, name: str, number: int) -> list[dict[str, str]]:
+    """So many entries about what runs of a project left."""
+    wait_for(lambda: len(stage.entries(MESSAGE_ID=LEAK, PROJCTL_PROJECT=name)) >= number, "what it left told")
+    return stage.entries(MESSAGE_ID=LEAK, PROJCTL_PROJECT=name)
+
+
+def test_a_child_that_outlives_its_server_is_told_once_and_counted(stage: Stage) -> None:
+    stage.project("parent", "5004", service=f"KillMode=process\n{RUN.format('setsid sleep 1000 &')}")
+    pids = []
+    for number in (1, 2):
+        assert stage.get(5004)
+        stage.wait_until_asleep("parent")
+        entries = left(stage, "parent", number)
+        assert len(entries) == number
+        assert entries[-1]["PROJCTL_PROCESSES"] == f"sleep ({entries[-1]['PROJCTL_PIDS']})"
+        assert entries[-1]["PROJCTL_UNIT"] == "projctl-parent.service"
+        pids.append(entries[-1]["PROJCTL_PIDS"])
+    assert stage.status()["parent"]["left_over"] == [f"sleep ({pid})" for pid in pids]
+    assert projects(stage.lab)["parent"]["left_over"] == [f"sleep ({pid})" for pid in pids]
+    stage.lab.run(["kill", *pids])
+    wait_for(lambda: stage.lab.run(["kill", "-0", *pids], check=False).returncode, "both gone")
+    ask: dict[str, object] = {"get": "status", "project": "parent"}
+    assert stage.ask(ask)["projects"]["parent"]["left_over"] == []
+
+
+def test_a_process_that_left_its_control_group_with_the_socket_is_found(stage: Stage) -> None:
+    escape = "mkdir -p /sys/fs/cgroup/away; (echo 0 >/sys/fs/cgroup/away/cgroup.procs; exec sleep 1000) &"
+    stage.project("prison", "5005", service=RUN.format(escape))
+    stage.project("clean", "5006")
+    for port in (5005, 5006):
+        assert stage.get(port)
+    stage.wait_until_asleep("clean")
+    stage.wait_until_asleep("prison")
+    (entry,) = left(stage, "prison", 1)
+    assert entry["PROJCTL_PROCESSES"] == f"sleep ({entry['PROJCTL_PIDS']})"
+    stage.lab.run(["kill", entry["PROJCTL_PIDS"]])
+    assert stage.entries(MESSAGE_ID=LEAK, PROJCTL_PROJECT="clean") == []

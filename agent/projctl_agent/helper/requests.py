@@ -10,6 +10,7 @@ from projctl_agent.names import instance_of_service, instance_of_socket, instanc
 
 VERSION = 1
 LONGEST = 4096
+_MOST_INODES = 128
 
 
 class Verb(StrEnum):
@@ -20,6 +21,7 @@ class Verb(StrEnum):
     FREEZE = "freeze"
     RECLAIM = "reclaim"
     THAW = "thaw"
+    HOLDERS = "holders"
 
 
 _OF_SERVICES = frozenset({Verb.FREEZE, Verb.RECLAIM, Verb.THAW})
@@ -29,7 +31,8 @@ class Request(NamedTuple):
     """One order."""
 
     verb: Verb
-    unit: str
+    unit: str = ""
+    inodes: tuple[int, ...] = ()
 
 
 class RefusedError(Exception):
@@ -47,6 +50,8 @@ def parse(line: bytes) -> Request:
     ((verb, unit),) = data.items()
     if verb not in set(Verb):
         raise RefusedError(f"unknown verb, must be one of: {', '.join(Verb)}")
+    if verb == Verb.HOLDERS:
+        return Request(Verb.HOLDERS, inodes=_inodes(unit))
     if not isinstance(unit, str) or not (
         instance_of_service(unit) or instance_of_socket(unit) or instance_of_warmth(unit) or is_pause(unit)
     ):
@@ -54,6 +59,12 @@ def parse(line: bytes) -> Request:
     if verb in _OF_SERVICES and (instance_of_service(unit) or ("", True))[1]:
         raise RefusedError(f"cannot {verb} that, must name a project's first service")
     return Request(Verb(verb), unit)
+
+
+def _inodes(value: object) -> tuple[int, ...]:
+    if not isinstance(value, list) or len(value) > _MOST_INODES or not all(type(one) is int for one in value):
+        raise RefusedError(f"must name at most {_MOST_INODES} sockets by their inodes")
+    return tuple(value)
 
 
 def line(**fields: object) -> bytes:

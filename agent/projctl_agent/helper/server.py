@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from projctl_agent.admission import peer_uid
 from projctl_agent.bus import Bus, BusError, Listener
-from projctl_agent.helper import ours, requests
+from projctl_agent.helper import holders, ours, requests
 from projctl_agent.helper.freezer import Freezer
 from projctl_agent.helper.requests import RefusedError, Request, Verb
 from projctl_agent.names import is_pause
@@ -102,6 +102,9 @@ class _Desk:
     async def _reply(self, line: bytes, tell: Callable[[str, str], None]) -> bytes:
         try:
             request = requests.parse(line)
+            if request.verb is Verb.HOLDERS:
+                # In a thread: what is frozen must not wait until all processes are looked through.
+                return _answer(holders=await asyncio.to_thread(holders.find, request.inodes))
             # The template of pauses is the agent's own, and comes from a package as it is.
             if not is_pause(request.unit):
                 await ours.check(self._bus, request.unit)

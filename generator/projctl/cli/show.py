@@ -84,6 +84,7 @@ def _facts(project: ProjectStatus) -> list[tuple[str, str]]:
         ("would stop", "-" if project.would_stop_at is None else f"at {moment(project.would_stop_at)}"),
         *_signals(project.signals or {}),
         ("hold", "-" if project.hold is None else _hold(project.hold)),
+        ("left over", ", ".join(project.left_over) or "-"),
         ("starts", listing.known(project.starts)),
     ]
 
