@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import argparse
 
     from projctl_agent.settings import Settings
+#: How many projects are named whose log cannot be read.
+_NAMED = 10
 
 
 def describe(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
 
     scope = user_scope() if options.user else system_scope()
     Journal(scope).require()
-    reading = Pass(scope)
+    reading, unread = Pass(scope), []
     try:
         for settings in filter(None, map(_settings, options.files)):
             if settings.access_log:
@@ -42,9 +44,13 @@ def run(options: argparse.Namespace) -> int:
                 try:
                     _print(settings, window.summarise(settings, texts))
                 except ValueError as error:
-                    print(f"{settings.instance}: cannot read the access log: {error}", file=sys.stderr)  # noqa: T201
+                    unread.append(f"{settings.instance} ({error})")
     finally:
         reading.close()
+    if unread:
+        more = ", …" if len(unread) > _NAMED else ""
+        told = f"cannot read the access logs of {', '.join(unread[:_NAMED])}{more}"
+        print(f"projctl-agent: {told}", file=sys.stderr)  # noqa: T201
     return 0
 
 
