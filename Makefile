@@ -25,7 +25,8 @@ test: setup
 lint: setup
 	@$(PY) -m pytest tests/test_linters.py
 
-bench: setup
+bench:
+	@.ci/setup bench
 	@$(PY) tests/bench
 
 soak: setup

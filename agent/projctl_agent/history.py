@@ -61,13 +61,18 @@ class History:
         for entry, cursor in self._journal.read(self._cursor):
             self._cursor = cursor
             events = self._ledger.feed([entry]) if entry else []
-            if not self._after:
-                found = (event._replace(cursor=cursor) for event in events if event.time > self._since)
-                yield from self._joining.feed(found)
+            if events and not self._after:
+                yield from self._joining.feed(self._placed(events, cursor))
             if cursor == self._after:
                 self._after = ""
             if cursor == self.upto:
                 return
+
+    def _placed(self, events: list[Event], cursor: str) -> list[Event]:
+        """The events that are wanted, with their place where somebody may go on from it."""
+        if not self.upto:
+            return events
+        return [event._replace(cursor=cursor) for event in events if event.time > self._since]
 
     def follow(self, output: int) -> Iterator[Event | None]:
         """What comes after, None when it is time to show it; ends when nobody reads from `output` any more."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 #: Seconds that an end, and all that comes after it, waits for its figures.
 PATIENCE = 2.0
+_LATE = ENDS | {FIGURES}
 #: What the journal tells of every end by itself.
 _OWN = frozenset({"uptime_seconds", "exit"})
 
@@ -36,6 +37,9 @@ class Joining:
     def feed(self, events: Iterable[Event]) -> Iterator[Event]:
         """Take events, give those that are complete or have waited long enough by the time of later ones."""
         for event in events:
+            if not self._held and event.event not in _LATE:
+                yield event
+                continue
             if event.event == FIGURES:
                 self._complete(event)
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _NUMBER = r"(@[0-9]{1,9})?"
 _SERVICE = re.compile(rf"projctl-([a-z][a-z0-9-]{{0,62}})(\.backend)?{_NUMBER}\.service", re.ASCII)
@@ -18,6 +19,7 @@ UNIT_PATHS = "/org/freedesktop/systemd1/unit"
 PATH_PREFIX = f"{UNIT_PATHS}/projctl_2d"
 
 
+@lru_cache(maxsize=1 << 14)
 def instance_of_service(unit: str) -> tuple[str, bool] | None:
     """The instance a service is of, and whether it is the backend behind a proxy; None for other units.
 

@@ -6,7 +6,6 @@ Entries go to journald by its own protocol (systemd's JOURNAL_NATIVE_PROTOCOL), 
 from __future__ import annotations
 
 import contextlib
-import socket
 from typing import TYPE_CHECKING, Literal
 
 from projctl.names import project_of, service_unit
@@ -38,6 +37,8 @@ def tell(scope: Scope, order: Order, servers: Iterable[str]) -> None:
     texts = [_entry(order, server) for server in servers]
     if scope.remote or not texts:
         return
+    import socket  # verbs that only read need this module too
+
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.settimeout(_PATIENCE)
         channel.connect(_JOURNAL)

@@ -7,11 +7,9 @@ import os
 import re
 import select
 import shutil
-import signal
 import subprocess
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from projctl.diagnostics import ProjctlError
 
@@ -166,16 +164,6 @@ def verify(scope: Scope, files: Sequence[Path]) -> str:
     command = ["systemd-analyze", mode, "--man=no", "--generators=no", "verify", "--", *map(str, files)]
     result = _run(command, _JOB, environment=environment)
     return result.stderr.strip() or ("" if result.returncode == 0 else f"exit status {result.returncode}")
-
-
-def become_journal(arguments: Sequence[str]) -> NoReturn:
-    """Let journalctl take the place of this process: nothing of ours stands between it and who reads it."""
-    sys.stdout.flush()
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and so would journalctl
-    try:
-        os.execvp("journalctl", ["journalctl", *arguments])  # noqa: S606
-    except FileNotFoundError:
-        raise ProjctlError("cannot find journalctl: is systemd installed?") from None
 
 
 def journal_lines(arguments: Sequence[str]) -> list[str]:

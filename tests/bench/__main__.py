@@ -13,8 +13,10 @@ import fleet  # noqa: E402
 import generator  # noqa: E402
 import latency  # noqa: E402
 import nextjs  # noqa: E402
+import records  # noqa: E402
 import scrape  # noqa: E402
 import servers  # noqa: E402
+import state  # noqa: E402
 
 BENCHES = {
     "allocation": allocation.run,
@@ -23,6 +25,8 @@ BENCHES = {
     "fleet": fleet.run,
     "scrape": scrape.run,
     "servers": servers.run,
+    "state": state.run,
+    "records": records.run,
     "nextjs": nextjs.run,
 }
 #: Measured only when named, for what they install first.

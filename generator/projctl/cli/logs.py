@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from projctl import entries, systemctl
+from projctl import entries, journalctl
 from projctl.cli import options
 from projctl.scope import Scope
 
@@ -52,7 +52,7 @@ def logs(
     words += [] if count is None else [f"--lines={count}"]
     words += ["--output=json"] if json_ else []
     words += ["--follow"] if follow else [] if sys.stdout.isatty() else ["--no-pager"]
-    systemctl.become_journal([*words, *matches])
+    journalctl.become([*words, *matches])
 
 
 def _matches(scope: Scope, name: str) -> list[str]:
