@@ -45,7 +45,7 @@ class Traffic:
     sent_ms: int | None = None
     opaque: int = 0
     queue: int = 0
-    listeners: set[int] = field(default_factory=set)
+    listeners: set[int] = field(default_factory=set, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ def ask(path: Path, request: bytes) -> dict[str, Any]:
 def test_status(tmp_path: Path) -> None:
     web = {
         "state": "asleep", "idle_seconds": None, "activity": None, "memory_bytes": None, "starts": 0,
-        "reason": None, "would_stop_at": None, "hold": None, "signals": None,
+        "reason": None, "would_stop_at": None, "hold": None, "signals": None, "left_over": [],
     }  # fmt: skip
     assert ask(tmp_path / "s", b'{"get":"status"}\n') == {"version": 1, "projects": {"web": web}}
 
