@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 KILLS, PROJECTS = 200, 30
-IDLE = 2.0
+IDLE = 1.0
 #: A third of the projects freeze first.
-FREEZING = {"freeze": "1s", "stop": "4s"}
+FREEZING = {"freeze": "1s", "stop": "3s"}
 
 Disturbance = tuple[str, "Callable[[Soak], None]"]
 
@@ -72,24 +72,27 @@ async def use(stage: Soak, name: str, over: asyncio.Event) -> None:
         )
 
 
-async def disturb(stage: Soak, what: Sequence[Disturbance]) -> dict[str, str]:
-    """Use all projects while these happen at random moments; which projects do not sleep afterwards."""
+async def disturb(stage: Soak, what: Sequence[Disturbance], most: float) -> dict[str, str]:
+    """Use all projects while these happen at random, at `most` so many seconds apart; who does not sleep afterwards.
+
+    They must be apart: an agent that was killed begins every idle time anew.
+    """
     over = asyncio.Event()
     users = [asyncio.create_task(use(stage, name, over)) for name in stage.ports]
     for _, act in what:
-        await asyncio.sleep(random.uniform(0.1, 1.5))
+        await asyncio.sleep(random.uniform(0.2, most))
         await asyncio.to_thread(act, stage)
     over.set()
     await asyncio.gather(*users)
     return await stage.wait_until_all_sleep(60)
 
 
-def measure(what: Sequence[Disturbance], *, keeps_journal: bool) -> list[tuple[str, Any]]:
+def measure(what: Sequence[Disturbance], most: float, *, keeps_journal: bool) -> list[tuple[str, Any]]:
     with soak() as stage:
         plain, freezing = server(idle=IDLE), server(idle=FREEZING)
         stage.install({f"p{n}": freezing if n % 3 == 0 else plain for n in range(PROJECTS)})
         begin = time.monotonic()
-        awake = asyncio.run(disturb(stage, what))
+        awake = asyncio.run(disturb(stage, what, most))
         frozen = [name for name, state in awake.items() if state == "frozen"]
         # Entries are read a moment after they are written.
         time.sleep(3)
@@ -125,11 +128,11 @@ def measure(what: Sequence[Disturbance], *, keeps_journal: bool) -> list[tuple[s
 
 def run_killed() -> None:
     """the agent killed with SIGKILL at 200 random moments while 30 projects are used, stop and freeze"""
-    table.show(("what", "figure"), measure([KILL] * KILLS, keeps_journal=True))
+    table.show(("what", "figure"), measure([KILL] * KILLS, 6.0, keeps_journal=True))
 
 
 def run_outages() -> None:
     """bus cut, journald restarted, daemon-reexec, daemon-reload, journal rotated and vacuumed, each ten times"""
     what = OUTAGES * 10
     random.shuffle(what)
-    table.show(("what", "figure"), measure(what, keeps_journal=False))
+    table.show(("what", "figure"), measure(what, 3.0, keeps_journal=False))
