@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from projctl_agent import cgroup, locks, sockdiag, usage
 from projctl_agent.bus import SERVICE, SOCKET, UNIT, Bus
-from projctl_agent.idle import Observation
+from projctl_agent.idle import Observation, Packets
 from projctl_agent.sockdiag import Endpoint, Traffic
 from projctl_agent.usage import Bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from projctl_agent.settings import Settings
 
 #: The variable that tells a project's programs which file to lock.
@@ -67,6 +69,7 @@ async def observe(bus: Bus, target: Target, before: Observation | None = None) -
     """
     # Without a socket there is nothing to count.
     moved = await usage.counters(bus, target.sockets) if target.sockets else Bytes(0, 0)
+    packets = await _packets(bus, target.sockets)
     # A Unix socket's unit has a counter too, one that never moves.
     counted = moved is not None and not target.paths
     received, sent = moved or (0, 0)
@@ -85,6 +88,8 @@ async def observe(bus: Bus, target: Target, before: Observation | None = None) -
         queue=seen.queue,
         cpu_seconds=cgroup.cpu_seconds(target.control_group),
         mixed=target.mixed,
+        packets=packets,
+        segments=Packets(seen.segments_in, seen.segments_out),
         program_held=None if target.lock is None else locks.held(target.lock),
         epoch=target.epoch,
         closed=None if gapless else _closed(target),
@@ -96,6 +101,13 @@ def _closed(target: Target) -> float | None:
         return _in_seconds(sockdiag.closed_ms(target.endpoints))
     except OSError:
         return None
+
+
+async def _packets(bus: Bus, sockets: Sequence[str]) -> Packets:
+    """What the socket units have counted; nothing where they do not."""
+    asked = [(unit, SOCKET, name) for name in ("IPIngressPackets", "IPEgressPackets") for unit in sockets]
+    values = [value or 0 for value in await bus.properties(*asked)]
+    return Packets(sum(values[: len(sockets)]), sum(values[len(sockets) :]))
 
 
 def _in_seconds(milliseconds: int | None) -> float | None:
@@ -118,6 +130,8 @@ def _traffic(target: Target) -> Traffic | None:
         tcp.connections | unix.connections,
         tcp.received_ms,
         tcp.sent_ms,
+        tcp.segments_in,
+        tcp.segments_out,
         tcp.opaque + unix.opaque,
         tcp.queue + unix.queue,
     )

@@ -16,6 +16,7 @@ from projctl_agent.holds import Holds
 from projctl_agent.journal import Journal, Scope
 from projctl_agent.lifecycle import Ledger
 from projctl_agent.notify import give_signs_of_life, listening_sockets, notify
+from projctl_agent.rest import Rest
 from projctl_agent.scrape import Scrape
 from projctl_agent.turns import Turns, first_of
 
@@ -47,11 +48,12 @@ class Agent:
         self._fleet = Fleet(
             lambda: self._ledger,
             self._news,
-            self._forget,
+            self._moved,
             _LOG.warning,
             self._restore_tracks(),
             self._holds.held_until,
         )
+        self._rest = Rest(lambda: bool(self._fleet.watches() or self._pending))
         self._saved_uses = _uses(self._fleet.tracks())
         self._reading = asyncio.Lock()
         self._pending: dict[str, asyncio.TimerHandle] = {}
@@ -103,7 +105,7 @@ class Agent:
         bus = await self._fleet.connect(user=self._user)
         servers = await self._serve()
         notify("READY=1\nSTATUS=watching")
-        chores = [asyncio.create_task(work) for work in (give_signs_of_life(), self._keep())]
+        chores = [asyncio.create_task(work) for work in (give_signs_of_life(self._rest), self._keep())]
         try:
             while not stopping.is_set():
                 await first_of(bus.lost(), stopping.wait())
@@ -145,8 +147,9 @@ class Agent:
     def _news(self) -> None:
         self._later("read", _SETTLE, self.catch_up)
 
-    def _forget(self) -> None:
+    def _moved(self) -> None:
         self._answers.forget()
+        self._rest.disturb()
 
     def _later(self, what: str, seconds: float, work: Any) -> None:  # noqa: ANN401
         if what not in self._pending:
@@ -187,7 +190,7 @@ class Agent:
                 self._figures.fed()
         self._feed.publish()
         if self._cursor != cursor:
-            self._forget()
+            self._answers.forget()
             self._later("save", _SAVE_AFTER, self._save)
 
     async def _save(self) -> None:
@@ -209,6 +212,8 @@ class Agent:
             if uses != self._saved_uses:
                 self._save_tracks()
                 self._saved_uses = uses
+            if self._rest.begins():
+                await self._rest.over()
 
     async def _keep_figures(self) -> bool:
         done = True
@@ -244,6 +249,7 @@ class Agent:
         """The metrics as they are now, and their content type."""
         from projctl_agent.metrics import form  # 10 MB that only a scrape needs
 
+        self._rest.disturb()
         kind = form(accept)
         return await self._scrapes.ask(kind, lambda: self._scrape(kind))
 

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from projctl_agent import pace
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -13,12 +15,6 @@ if TYPE_CHECKING:
 MIN_WINDOW = 0.25
 #: CPU seconds that a window may take beyond usual housekeeping, where only CPU tells of requests.
 CPU_GRACE = 0.001
-#: Never look more often than idle time / LOOKS, nor, but for what falls due, than this many seconds.
-MIN_LOOK = 0.5
-LOOKS = 20
-#: A stop may be late by this many seconds, or by idle time / LOOKS where that is more.
-LATEST = 2.0
-_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +34,28 @@ class Policy:
     idle_freeze: float | None = None
 
 
+class Packets(NamedTuple):
+    """How many came in and went out."""
+
+    received: int
+    sent: int
+
+    def since(self, before: Packets) -> Packets:
+        """How many more these are."""
+        return Packets(self.received - before.received, self.sent - before.sent)
+
+
+_NO_PACKETS = Packets(0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What one look found, at `taken` (monotonic seconds).
 
-    Bytes are sums over all counting sockets, `counted` is whether each of them has a counter. `connections` are the
-    identities of established connections, None when they could not be read; `received` and `sent` are the seconds
-    since data last came in and went out on any of them; `opaque` is how many of them do not tell that. `queue`
+    Bytes and packets are sums over all counting sockets, `counted` is whether each of them has a counter.
+    `connections` are the identities of established connections, None when they could not be read; `received` and
+    `sent` are the seconds since data last came in and went out on any of them, `segments` how many packets all of them
+    have taken and sent; `opaque` is how many of them do not tell that. `queue`
     counts connections not accepted yet, `cpu_seconds` is the CPU used so far, None when not known; `mixed` is whether
     sockets that do not count cause some of it. `program_held` is when a program of the project last held it awake.
     `epoch` is when systemd loaded its units (microseconds): what moves while it does so again is not counted;
@@ -65,6 +76,8 @@ class Observation:
     program_held: float | None = None
     epoch: int = 0
     closed: float | None = None
+    packets: Packets = _NO_PACKETS
+    segments: Packets = _NO_PACKETS
 
     @property
     def quiet(self) -> float | None:
@@ -146,7 +159,7 @@ def _is_doubtful(policy: Policy, before: Observation, now: Observation) -> bool:
         return True
     if now.cpu_seconds is None or before.cpu_seconds is None or policy.busy_share is None:
         return False
-    window = min(now.taken - before.taken, _step(policy.idle_stop or 0.0))
+    window = min(now.taken - before.taken, pace.step(policy.idle_stop or 0.0))
     return now.cpu_seconds - before.cpu_seconds >= policy.busy_share * max(window, MIN_WINDOW)
 
 
@@ -206,14 +219,16 @@ def _is_gapless(before: Observation, now: Observation) -> bool:
 
 
 def _is_unchanged(before: Observation, now: Observation) -> bool:
-    """Whether the connections stayed as they were, without data: what moved were probes that keep them alive."""
-    return (
-        bool(now.connections)
-        and now.connections == before.connections
-        and not now.opaque
-        and now.quiet is not None
-        and now.quiet > now.taken - before.taken
-    )
+    """Whether the connections stayed as they were, without data: what moved were probes that keep them alive.
+
+    It was so when these connections account for every packet; one that came and went between would have had more.
+    """
+    if not now.connections or now.connections != before.connections or now.opaque:
+        return False
+    if now.quiet is None or now.quiet <= now.taken - before.taken:
+        return False
+    counted, explained = now.packets.since(before.packets), now.segments.since(before.segments)
+    return counted.received <= explained.received and counted.sent <= explained.sent
 
 
 def _counts_until(policy: Policy, track: Track, now: Observation) -> float:
@@ -292,39 +307,18 @@ def decide(policy: Policy, track: Track, now: float, counts_until: float = 0.0) 
     least = max(max(track.last_use, held_until) + policy.idle_stop, track.started + policy.min_uptime)
     due = max(least, counts_until + policy.idle_stop)
     if due == math.inf:
-        return Decision(False, track.last_reason, holds, idle, uptime, now + _step(policy.idle_stop), None)
+        return Decision(
+            False, track.last_reason, holds, idle, uptime, now + pace.step(policy.idle_stop), None
+        )
     if now >= due:
         return Decision(True, track.last_reason, None, idle, uptime, None, due)
     held = holds or ("min_uptime" if idle >= policy.idle_stop else None)
     # Counters keep what moved, and use before the last idle time postpones nothing.
     rests = bool(held) and track.previous.counted
-    wait = _wait(policy.idle_stop, due - now, free=least - policy.idle_stop - now, rests=rests)
+    wait = pace.wait(policy.idle_stop, due - now, free=least - policy.idle_stop - now, rests=rests)
     return Decision(
         False, track.last_reason, held, idle, uptime, due if wait == due - now else now + wait, due
     )
-
-
-def _wait(idle_stop: float, left: float, *, free: float, rests: bool) -> float:
-    """Seconds until the next look, where it is due in `left` seconds and use in the next `free` postpones nothing.
-
-    Two looks are never nearer than idle time / LOOKS, and, in the last idle time, never farther apart than a
-    stop may be late.
-    """
-    step = _step(idle_stop)
-    if left <= step:
-        return max(left, idle_stop / LOOKS)
-    if rests and free >= 1.5 * step:
-        rest = max(idle_stop, MIN_LOOK)
-        return free if free < 1.5 * rest else rest
-    steps = math.floor(left / step + _ROUNDING)
-    first = left if steps == 1 else left - (steps - 1) * step
-    # From there on whole steps lead to the moment when it is due.
-    return first if first <= max(LATEST, free, step * (1 + _ROUNDING)) else step
-
-
-def _step(idle_stop: float) -> float:
-    """Seconds between two looks."""
-    return max(MIN_LOOK, idle_stop / LOOKS)
 
 
 def woken(track: Track, now: float) -> Track:
@@ -340,4 +334,4 @@ def until_freeze(policy: Policy, track: Track, now: float) -> float | None:
     if policy.idle_freeze is None:
         return None
     left = max(0.0, track.busy + policy.idle_freeze - now)
-    return min(left, _step(policy.idle_freeze))
+    return min(left, pace.step(policy.idle_freeze))

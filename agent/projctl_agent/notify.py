@@ -6,8 +6,14 @@ import asyncio
 import contextlib
 import os
 import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from projctl_agent.rest import Rest
 
 _FIRST_DESCRIPTOR = 3
+#: As many microseconds as there are in no time (USEC_INFINITY).
+_NEVER = 2**64 - 1
 
 
 def notify(state: str) -> None:
@@ -27,12 +33,16 @@ def watchdog_interval() -> float | None:
     return int(microseconds) / 2e6 if microseconds.isdecimal() and pid == str(os.getpid()) else None
 
 
-async def give_signs_of_life() -> None:
-    """Tell the manager for ever that all is well, as often as it wants to hear it."""
+async def give_signs_of_life(rest: Rest | None = None) -> None:
+    """Tell the manager for ever that all is well, as often as it wants to hear it; it hears nothing during a rest."""
     interval = watchdog_interval()
     while interval:
         notify("WATCHDOG=1")
         await asyncio.sleep(interval)
+        if rest and rest.begins():
+            notify(f"WATCHDOG_USEC={_NEVER}")
+            await rest.over()
+            notify(f"WATCHDOG_USEC={2e6 * interval:.0f}")
 
 
 def listening_sockets() -> dict[str, socket.socket]:

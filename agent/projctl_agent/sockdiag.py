@@ -29,6 +29,8 @@ _INET_MESSAGE = struct.Struct("=BBBBHH16s16sIQIIIII")
 _UNIX_MESSAGE = struct.Struct("=BBBBIQ")
 #: tcp_info.last_data_sent, last_ack_sent, last_data_recv: milliseconds
 _LAST_DATA = struct.Struct("=44xIII")
+#: tcp_info.segs_out, segs_in
+_SEGMENTS = struct.Struct("=136xII")
 _PADDED = 3
 
 
@@ -36,13 +38,15 @@ _PADDED = 3
 class Traffic:
     """Established connections by identity, milliseconds since data last came in and went out on any of them.
 
-    `opaque` counts those that do not tell when; `queue` those that are not accepted yet; `listeners` has the inodes
-    of the sockets that listen.
+    `segments_in` and `segments_out` are the packets that all of them have taken and sent; `opaque` counts those that
+    do not tell when, `queue` those that are not accepted yet; `listeners` has the inodes of the sockets that listen.
     """
 
     connections: set[int] = field(default_factory=set)
     received_ms: int | None = None
     sent_ms: int | None = None
+    segments_in: int = 0
+    segments_out: int = 0
     opaque: int = 0
     queue: int = 0
     listeners: set[int] = field(default_factory=set, compare=False)
@@ -75,6 +79,8 @@ class _Row(NamedTuple):
     sent_ms: int | None
     group: int
     inode: int
+    segments_in: int
+    segments_out: int
 
 
 def tcp_traffic(endpoints: Iterable[Endpoint], groups: Collection[int] = ()) -> Traffic:
@@ -211,14 +217,17 @@ def _tcp_row(message: memoryview) -> _Row:
     family, state, _, _, port, _, source, _, _, cookie, _, queue, _, _, inode = _INET_MESSAGE.unpack_from(
         message
     )
-    received, sent, group = None, None, 0
+    received, sent, group, into, out = None, None, 0, 0, 0
     for kind, payload in _attributes(message[_INET_MESSAGE.size :]):
         if kind == _TCP_INFO_ATTRIBUTE and len(payload) >= _LAST_DATA.size:
             sent, _, received = _LAST_DATA.unpack_from(payload)
+            if len(payload) >= _SEGMENTS.size:
+                out, into = _SEGMENTS.unpack_from(payload)
         elif kind == _GROUP_ATTRIBUTE:
             (group,) = struct.unpack_from("=Q", payload)
     address = _plain_address(source[:4] if family == socket.AF_INET else source)
-    return _Row(socket.ntohs(port), address, state == _LISTEN, cookie, queue, received, sent, group, inode)
+    port = socket.ntohs(port)
+    return _Row(port, address, state == _LISTEN, cookie, queue, received, sent, group, inode, into, out)
 
 
 def _add_tcp(found: Traffic, row: _Row) -> None:
@@ -230,6 +239,8 @@ def _add_tcp(found: Traffic, row: _Row) -> None:
     found.opaque += row.received_ms is None
     found.received_ms = _younger(found.received_ms, row.received_ms)
     found.sent_ms = _younger(found.sent_ms, row.sent_ms)
+    found.segments_in += row.segments_in
+    found.segments_out += row.segments_out
 
 
 def _younger(one: int | None, other: int | None) -> int | None:

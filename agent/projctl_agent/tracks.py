@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from projctl_agent.checkpoint import replace_file
-from projctl_agent.idle import Observation, Track
+from projctl_agent.idle import Observation, Packets, Track
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +56,7 @@ def _observation(
     *, taken: object, bytes_in: object, bytes_out: object, counted: object, connections: object, received: object,
     sent: object, opaque: object, queue: object, cpu_seconds: object, mixed: object, program_held: object,
     epoch: object, closed: object,
+    packets: object, segments: object,
 ) -> Observation:  # fmt: skip
     if (
         not isinstance(counted, bool)
@@ -78,6 +79,8 @@ def _observation(
         program_held=_number_or_none(program_held),
         epoch=_count(epoch),
         closed=_number_or_none(closed),
+        packets=_packets(packets),
+        segments=_packets(segments),
     )
 
 
@@ -85,6 +88,13 @@ def _number(value: object) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise ValueError(f"must be a number, {value!r} is not")
     return float(value)
+
+
+def _packets(value: object) -> Packets:
+    if not isinstance(value, list):
+        raise TypeError("not a pair")
+    received, sent = value
+    return Packets(_count(received), _count(sent))
 
 
 def _number_or_none(value: object) -> float | None:

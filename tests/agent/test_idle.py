@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from projctl_agent import idle, tracks
-from projctl_agent.idle import Observation, Policy, Track
+from projctl_agent import idle, pace, tracks
+from projctl_agent.idle import Observation, Packets, Policy, Track
 
 QUIET = Observation(
     taken=100.0, bytes_in=5000, bytes_out=9000, counted=True, connections=frozenset(), received=None, sent=None,
@@ -161,6 +162,15 @@ def test_keepalive_probes_are_no_traffic(
     assert (silent.at == now.taken) == (reason != "connections")
 
 
+@pytest.mark.parametrize(("received", "sent"), [(3, 2), (2, 3)])
+def test_a_request_beside_a_silent_connection_is_traffic(received: int, sent: int) -> None:
+    """It came and went between two looks: that connection does not account for all packets."""
+    before = replace(QUIET, connections=frozenset({7}), received=50.0)
+    now = later(before, bytes_in=5104, quiet=60.0, packets=Packets(received, sent), segments=Packets(2, 2))
+    found = idle.use(SHORT, Track(0.0, 0.0, "start", before), now)
+    assert found == (now.taken, "bytes")
+
+
 def test_housekeeping_of_a_server_without_counters_is_learned() -> None:
     now = UNCOUNTED
     track = idle.begin(now.taken, now)
@@ -261,7 +271,7 @@ def test_any_story(policy: Policy, story: list[dict[str, object]], counted: bool
             uses.append(now.taken)
         track, decision = idle.look(policy, track, now)
     assert policy.idle_stop is not None
-    interval = max(idle.MIN_LOOK, policy.idle_stop / idle.LOOKS)
+    interval = max(pace.MIN_LOOK, policy.idle_stop / pace.LOOKS)
     if decision.stop:
         assert looks[-1] - uses[-1] >= policy.idle_stop * (1 - 1e-9)
         assert looks[-1] - looks[0] >= policy.min_uptime * (1 - 1e-9)
@@ -372,3 +382,94 @@ def test_no_restart_of_the_agent_stops_what_was_used(
         saved = saved if stale else track
     assert policy.idle_stop is not None
     assert not decision.stop or now.taken - last_use >= policy.idle_stop * (1 - 1e-9)
+
+
+#: Seconds between two keepalive probes.
+PROBE = 15.0
+
+
+class World:
+    """What really happens to a project: connections as (open, close, moments of data), the latter two included."""
+
+    def __init__(self, start: float, connections: list[list[float]]) -> None:
+        self.start = start
+        self.connections = connections
+
+    def seen(self, now: float) -> Observation:
+        """What a look finds at that moment; data that moves then has moved."""
+        moved = [sum(m <= now for m in c) + self.probes(c, now) for c in self.connections]
+        open_now = {
+            n: max(m for m in c if m <= now) for n, c in enumerate(self.connections) if c[0] <= now < c[-1]
+        }
+        age = min((now - last for last in open_now.values()), default=None)
+        return replace(
+            QUIET, taken=now, bytes_in=sum(moved), connections=frozenset(open_now), received=age, sent=age,
+            packets=Packets(sum(moved), 0), segments=Packets(sum(moved[n] for n in open_now), 0),
+        )  # fmt: skip
+
+    def probes(self, connection: list[float], now: float) -> int:
+        """How many keepalive probes came in on a connection."""
+        return max(0, int((min(now, connection[-1]) - connection[0]) / PROBE))
+
+    def due(self, policy: Policy) -> float:
+        """The first moment at which it has been idle for long enough."""
+        assert policy.idle_stop is not None
+        assert policy.hold_connections is not None
+        least = max(self.start + policy.min_uptime, (policy.held_until or 0.0) + policy.idle_stop)
+        moments = sorted(m for c in self.connections for m in c)
+        for before, after in pairwise([self.start, *moments, math.inf]):
+            data = [max(m for m in c if m <= before) for c in self.connections if c[0] <= before < c[-1]]
+            last = max([before, *(min(after, moment + policy.hold_connections) for moment in data)])
+            due = max(last + policy.idle_stop, least)
+            if due < after:
+                return due
+        raise AssertionError
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[Policy, World]:
+    """A policy, and connections that last up to two idle times each."""
+    idle_stop = draw(st.floats(1.0, 7200.0))
+    times = st.floats(0.0, 3.0).map(lambda share: share * idle_stop)
+    policy = Policy(
+        idle_stop,
+        draw(times),
+        hold_connections=draw(st.just(0.0) | times),
+        held_until=draw(st.none() | times.map(lambda after: QUIET.taken + after)),
+    )
+    connections = [
+        sorted(QUIET.taken + 0.001 + moment for moment in moments)
+        for moments in draw(st.lists(st.lists(times, min_size=2, max_size=6), max_size=6))
+    ]
+    return policy, World(QUIET.taken, connections)
+
+
+#: A connection that falls silent between two looks, so that what is due lies between others; then a short request.
+BETWEEN = Policy(100.0, 0.0, hold_connections=0.0), World(100.0, [[100.5, 102.0, 900.0], [105.1, 105.2]])
+
+
+@given(worlds())
+@example(BETWEEN)
+def test_a_stop_is_never_early_and_never_later_than_it_may_be(told: tuple[Policy, World]) -> None:
+    """Nor is it looked at more often than every twentieth of its idle time."""
+    policy, world = told
+    now = world.seen(world.start)
+    track = idle.begin(world.start, now)
+    decision = idle.decide(policy, track, now.taken)
+    looks = [now.taken]
+    while not decision.stop:
+        assert decision.next_look is not None
+        now = world.seen(decision.next_look)
+        looks.append(now.taken)
+        track, decision = idle.look(policy, track, now)
+    due = world.due(policy)
+    assert policy.idle_stop is not None
+    assert due - 1e-6 <= now.taken <= due + lateness(policy)
+    assert len(looks) - 2 <= (looks[-1] - looks[0]) / (policy.idle_stop / 20) + 1e-6
+
+
+@pytest.mark.parametrize("held", [None, math.inf])
+def test_what_never_stops_is_never_looked_at(held: float | None) -> None:
+    policy = replace(POLICY, idle_stop=None if held is None else 60.0, held_until=held)
+    decision = idle.decide(policy, idle.begin(0.0, QUIET), 100.0)
+    assert (decision.stop, decision.next_look, decision.would_stop_at) == (False, None, None)

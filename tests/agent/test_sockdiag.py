@@ -54,9 +54,10 @@ def test_each_direction_has_the_age_of_its_last_data(stack: ExitStack) -> None:
         return found.received_ms, found.sent_ms
 
     time.sleep(0.3)
-    quiet = ages()
+    quiet, segments = ages(), sockdiag.tcp_traffic([Endpoint(port)]).segments_in
     client.send(b"x")
     accepted.recv(1)
+    assert sockdiag.tcp_traffic([Endpoint(port)]).segments_in == segments + 1
     received = ages()
     assert received[0] < quiet[0] <= received[1]
     accepted.send(b"x")

@@ -10,17 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projctl_agent import tracks
-from projctl_agent.idle import Observation, Track
+from projctl_agent.idle import Observation, Packets, Track
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 seconds = st.floats(0, 1e9)
 perhaps = st.none() | seconds
+packets = st.builds(Packets, st.integers(0, 1 << 64), st.integers(0, 1 << 64))
 observations = st.builds(
     Observation, seconds, st.integers(0, 1 << 64), st.integers(0, 1 << 64), st.booleans(),
     st.none() | st.frozensets(st.integers(0, 1 << 64)), perhaps, perhaps, st.integers(0, 9), st.integers(0, 9), perhaps,
-    st.booleans(), perhaps,
+    st.booleans(), perhaps, packets=packets, segments=packets,
 )  # fmt: skip
 any_track = st.builds(
     Track, seconds, seconds, st.sampled_from(["start", "bytes"]), observations, perhaps, seconds, perhaps

@@ -156,7 +156,8 @@ class Story:
 def story() -> Iterator[Story]:
     with Lab.boot() as lab, ExitStack() as stack:
         stage = install_agent(lab)
-        lab.write("/etc/systemd/system/projctl-gone.socket.d/quick.conf", KEEPALIVE)
+        for name in ("gone", "mute"):  # the one answers no probe, the other all of them
+            lab.write(f"/etc/systemd/system/projctl-{name}.socket.d/quick.conf", KEEPALIVE)
         apply(lab, PROJECTS)
         for words in (["held"], ["sleeper", "1h"]):
             projctl(lab, "hold", *words)

@@ -1,0 +1,35 @@
+"""When to look again: seldom enough to cost nothing, often enough that no stop is late; pure."""
+
+from __future__ import annotations
+
+import math
+
+#: Never look more often than idle time / LOOKS, nor, but for what falls due, than this many seconds.
+MIN_LOOK = 0.5
+LOOKS = 20
+#: A stop may be late by this many seconds, or by idle time / LOOKS where that is more.
+LATEST = 2.0
+_ROUNDING = 1e-6
+
+
+def wait(idle_stop: float, left: float, *, free: float, rests: bool) -> float:
+    """Seconds until the next look, where it is due in `left` seconds and use in the next `free` postpones nothing.
+
+    Two looks are never nearer than idle time / LOOKS, and, in the last idle time, never farther apart than a
+    stop may be late.
+    """
+    apart = step(idle_stop)
+    if left <= apart:
+        return max(left, idle_stop / LOOKS)
+    if rests and free >= 1.5 * apart:
+        rest = max(idle_stop, MIN_LOOK)
+        return free if free < 1.5 * rest else rest
+    steps = math.floor(left / apart + _ROUNDING)
+    first = left if steps == 1 else left - (steps - 1) * apart
+    # From there on whole steps lead to the moment when it is due.
+    return first if first <= max(LATEST, free, apart * (1 + _ROUNDING)) else apart
+
+
+def step(idle_stop: float) -> float:
+    """Seconds between two looks."""
+    return max(MIN_LOOK, idle_stop / LOOKS)
