@@ -17,6 +17,8 @@ from projctl.listen import SocketForm
 from projctl.model import Idle, Limits, Project, Settings
 from projctl.unitgenerator import main as unit_generator
 from projctl_agent import messages
+from projctl_agent.event import ENDS, Event
+from projctl_agent.lifecycle import TOLD, TOLD_ORDERS
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -195,6 +197,13 @@ def test_every_field_of_entries_is_described_and_the_other_way_round() -> None:
     }
     assert len(written) >= 8
     assert described == written
+
+
+def test_every_event_and_key_of_it_is_described_and_the_other_way_round() -> None:
+    event = Event(1.0, "ready", "shop", "projctl-shop.service", "", "", {})
+    names = {"starting", "ready", "stopping"} | ENDS | set(TOLD.values()) | TOLD_ORDERS
+    assert len(names) >= 17
+    assert terms("projctl-agent.8.md", "EVENTS") == names | event.as_json().keys()
 
 
 def test_every_unit_setting_is_described_and_the_other_way_round() -> None:

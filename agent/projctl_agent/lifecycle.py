@@ -89,7 +89,7 @@ _OPENS = frozenset(
 )
 _ENDS = frozenset({Kind.SUCCESS, Kind.FAILURE, Kind.STOPPED})
 #: Entries of ours that are events by themselves.
-_TOLD = {
+TOLD = {
     Kind.IDLE_STOP: "idle_stop",
     Kind.FROZEN: "frozen",
     Kind.THAWED: "thawed",
@@ -102,7 +102,7 @@ _TOLD = {
 #: Why a run ends that is stopped by such an order.
 _ORDERS = {"apply": "apply", "override": "override", "stop": "manual", "restart": "manual", "down": "manual"}
 #: Orders that are events by themselves; the others show in what they do.
-_TOLD_ORDERS = frozenset({"apply", "override", "down", "up"})
+TOLD_ORDERS = frozenset({"apply", "override", "down", "up"})
 #: Microseconds after an order in which a stop that begins is held for its work.
 _ORDER_LASTS = 60_000_000
 #: What a decision tells of the moment and not of the whole run.
@@ -146,7 +146,7 @@ def _take(name: str, totals: Totals, entry: Entry, *, backend: bool) -> Iterator
     elif entry.kind is Kind.ORDER:
         if entry.result in _ORDERS:
             totals.ordered, totals.ordered_at = _ORDERS[entry.result], entry.monotonic
-        if entry.result in _TOLD_ORDERS:
+        if entry.result in TOLD_ORDERS:
             yield _event(name, entry.result, entry)
     elif entry.kind is Kind.SUPPRESSED:
         totals.suppressed += int(entry.figures.get("dropped", 0))
@@ -174,7 +174,7 @@ def _note(name: str, totals: Totals, entry: Entry) -> Iterator[Event]:
         totals.rearmed += 1
     elif entry.kind is Kind.LEAK:
         totals.leaks += 1
-    if event := _TOLD.get(entry.kind):
+    if event := TOLD.get(entry.kind):
         yield _event(name, event, entry, entry.result, entry.figures)
 
 
