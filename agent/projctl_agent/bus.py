@@ -100,6 +100,11 @@ class Bus:
         rows = (await self._manager("ListUnitsByPatterns", states, patterns, signature="asas"))[0]
         return [UnitRow(*row) for row in rows]
 
+    async def list_unit_files(self, patterns: list[str]) -> list[str]:
+        """The names of installed unit files that match. Raises BusError."""
+        rows = (await self._manager("ListUnitFilesByPatterns", [], patterns, signature="asas"))[0]
+        return [path.rpartition("/")[2] for path, _ in rows]
+
     async def properties(self, *wanted: tuple[str, str, str]) -> list[Any]:
         """The values of (unit, interface, property), asked for at once; None for each that cannot be had."""
         answers = await asyncio.gather(

@@ -121,6 +121,18 @@ class Fleet:
         seen, self._seen = self._seen, {}
         return list((seen | {name: watch.settings for name, watch in self.watches().items()}).values())
 
+    async def installed(self) -> frozenset[str] | None:
+        """The instances whose services have a unit file; None where systemd does not tell."""
+        try:
+            files = await self._bus.list_unit_files([_SERVICES]) if self._bus else None
+        except BusError:
+            return None
+        return (
+            None
+            if files is None
+            else frozenset(named[0] for name in files if (named := instance_of_service(name)))
+        )
+
     async def counters(self, sockets: Mapping[str, Sequence[str]]) -> dict[str, Bytes]:
         """What the sockets of each instance have counted, asked for at once; without those that do not count."""
         if not self._bus:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from projctl_agent import cgroup, sockdiag, status
 from projctl_agent.access.logs import AccessLogs
+from projctl_agent.gone import Gone
 from projctl_agent.lag import Lag
 from projctl_agent.meters.fleet import FleetMeters
 
@@ -40,6 +41,7 @@ class Scrape:
         self._logs = AccessLogs(scope, state and state / "access.json", report)
         self._meters = FleetMeters(state and state / "meters.json", report)
         self._ran: Mapping[str, Sequence[str]] = {}
+        self._gone = Gone(fleet)
         self._exposition: Exposition | None = None
         self.lag = Lag()
         self.feed = self._meters.feed
@@ -62,8 +64,7 @@ class Scrape:
     def save(self, *, surely: bool = False) -> None:
         """Keep what was taken over."""
         self._meters.save(surely=surely)
-        if surely:
-            self._logs.save()
+        self._logs.save(surely=surely)
 
     async def render(self, accept: str) -> tuple[bytes, str]:
         """The metrics as text, and their content type. Raises OSError where the journal cannot be read."""
@@ -71,12 +72,22 @@ class Scrape:
 
         await self.look()
         ledger, states = self._ledger(), await self._states()
+        await self._forget(states)
         self._meters.rest(ledger.boot, states)
         self.save()  # before it is shown
         running = look_at(self._fleet.watches())
         snapshot = Snapshot(ledger, states, running, self._meters.all(), self._logs.logs(), self.lag.seconds)
         self._exposition = self._exposition or Exposition()
         return self._exposition.render(snapshot, accept)
+
+    async def _forget(self, states: Mapping[str, str]) -> None:
+        known = self._ledger().projects
+        names = known.keys() | self._meters.all().keys() | self._logs.logs().keys()
+        gone = await self._gone.among(frozenset(names - states.keys()))
+        for instance in gone:
+            known.pop(instance, None)
+        self._meters.forget(gone)
+        self._logs.forget(gone)
 
     async def _states(self) -> dict[str, str]:
         known = self._ledger().projects

@@ -260,12 +260,16 @@ def test_the_units_are_sound_and_sandboxed(stage: Stage) -> None:
 def test_a_users_own_agent() -> None:
     with Lab.boot() as lab:
         stage = install_user_agent(lab, "bob")
-        stage.project("mine", "5001")
+        log = r"GET (?P<status>\d+) (?P<seconds>[\d.]+)"
+        stage.project("mine", "5001", service="ExecStartPost=/bin/echo GET 200 0.5", AccessLog=log)
         assert stage.get(5001)
         stage.wait_until_asleep("mine")
         stage.get(5001, "/hold?seconds=3")
         stage.wait_until_asleep("mine")
         wait_for(lambda: stage.stops("mine") == {"idle": 2}, "two idle stops counted")
+        requests = ("projctl_requests_total", ("code", "200"), ("project", "mine"))
+        wait_for(lambda: stage.metrics().get(requests) == 2, "two lines of its access log")
+        assert stage.metrics()["projctl_first_response_seconds_count", ("project", "mine")] == 2
         before = stage.totals("mine")
         stage.systemctl("kill", "-s", "KILL", AGENT)
         wait_for(lambda: stage.systemctl("show", "-P", "NRestarts", AGENT) == "1", "a new agent")

@@ -36,7 +36,7 @@ class AccessLogs:
         self._file = file
         self._report = report
         self._logs = self._restore()
-        self._unsaved = False
+        self._unsaved = self._unknown = False
         # What ran while no agent did is read once.
         self._due = dict.fromkeys(self._logs, 0.0)
         self._given_up: dict[str, str] = {}
@@ -50,13 +50,16 @@ class AccessLogs:
             self._report(f"cannot use what was known of access logs, reading them anew: {error}")
             return {}
 
-    def save(self) -> None:
-        """Keep what was read since the last time, if anything was."""
-        if not self._file or not self._unsaved:
+    def save(self, *, surely: bool = True) -> None:
+        """Keep what was read since the last time, if anything was; else only where a log is new.
+
+        Another agent can read on in all logs that are known, and so finds what was not kept.
+        """
+        if not self._file or not (self._unsaved if surely else self._unknown):
             return
         try:
             kept.save(self._file, self._logs)
-            self._unsaved = False
+            self._unsaved = self._unknown = False
         except OSError as error:
             self._report(f"cannot save what access logs told: {error}")
 
@@ -64,10 +67,17 @@ class AccessLogs:
         """By instance, also of those that sleep."""
         return self._logs
 
+    def forget(self, instances: Iterable[str]) -> None:
+        """These were removed."""
+        for instance in instances:
+            self._due.pop(instance, None)
+            self._unsaved |= self._logs.pop(instance, None) is not None
+
     def seen(self, running: Iterable[Settings]) -> None:
         """These run now, or did since the last call."""
         for settings in running:
             if pattern := settings.access_log:
+                self._unknown |= settings.instance not in self._logs
                 log = self._logs.setdefault(settings.instance, Log(settings.primary, pattern))
                 log.unit, log.pattern = settings.primary, pattern
                 self._due[settings.instance] = time.monotonic()
@@ -81,7 +91,7 @@ class AccessLogs:
             reading = Pass(self._scope)
             try:
                 for instance in list(self._due):
-                    if not await self._read(instance, reading, deadline):
+                    if instance in self._due and not await self._read(instance, reading, deadline):
                         return False
             finally:
                 reading.close()

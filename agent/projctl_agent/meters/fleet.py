@@ -55,6 +55,11 @@ class FleetMeters:
         self._unsaved = True
         return self._meters.setdefault(instance, Meters())
 
+    def forget(self, instances: Iterable[str]) -> None:
+        """These were removed."""
+        for instance in instances:
+            self._unsaved |= self._meters.pop(instance, None) is not None
+
     def again(self) -> None:
         """The journal is about to be fed from its beginning."""
         self._known_until = self._until
