@@ -42,6 +42,7 @@ PURE = [
     "doctor/facts",
     "doctor/findings",
     "doctor/fleet",
+    "doctor/history",
     "doctor/host",
     "doctor/ports",
     "doctor/starts",

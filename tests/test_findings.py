@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from projctl.addresses import Policy
-from projctl.doctor import agent, fleet, host, ports, starts
+from projctl.doctor import agent, fleet, history, host, ports, starts
 from projctl.doctor.facts import (
     Agent,
     Copy,
     Descriptors,
     Deviation,
+    History,
     Host,
     Journal,
     Kind,
@@ -26,6 +27,7 @@ from projctl.doctor.facts import (
 from projctl.doctor.findings import STATUS, Finding, Severity, worst
 from projctl.network import parse_ports
 from projctl.portlist import RangeUse
+from projctl.report.events import Event
 from projctl.status import ProjectStatus
 
 if TYPE_CHECKING:
@@ -88,7 +90,13 @@ def test_a_machine_that_is_well_has_no_complaint() -> None:
             "cgroup_enable=memory",
         ),
         (replace(WELL, freezer=False), "freezer", "note", "cannot freeze", "5.2"),
-        (replace(WELL, ptrace_scope=3), "freezer", "warning", "ptrace_scope=3 forbids", "reboot"),
+        (
+            replace(WELL, ptrace_scope=3, freezes=True),
+            "freezer",
+            "warning",
+            "ptrace_scope=3 forbids",
+            "reboot",
+        ),
         (replace(WELL, counting=False), "counters", "warning", "counts no bytes", "CAP_BPF"),
         (replace(WELL, journal=None), "journal", "note", "cannot be read", "systemd-journal"),
         (
@@ -153,6 +161,7 @@ def test_each_defect_of_the_machine(facts: Host, check: str, severity: str, mess
             "is version 0.9, this projctl 1.0",
             "agent install",
         ),
+        (replace(AGENT, journal=False), "agent-journal", "error", "cannot read the journal", "usermod"),
         (replace(AGENT, polkit=False), "polkit", "error", "may not stop anything", "apt install polkitd"),
         (replace(AGENT, rule=False), "polkit", "error", "rule that lets the agent stop", "agent install"),
         (
@@ -204,16 +213,50 @@ def test_manifests_with_mistakes_are_told_once() -> None:
 
 def test_servers_that_failed_are_late_or_had_to_be_killed() -> None:
     failed = replace(SHOP, state="failed", reason="exit-code: cannot bind")
-    found = only(projects(servers=(Server(failed, ended="crash"),)))
+    found = only(projects(servers=(Server(failed),)))
     assert (found.severity, found.message) == ("error", "failed: exit-code: cannot bind")
     late = replace(SHOP, state="running", idle_seconds=3700.0, would_stop_at=9_900.0)
     found = only(projects(servers=(Server(late),)))
     assert (found.check, found.severity) == ("idle", "warning")
     assert found.message == "not used for 1h 1min, should have been stopped 1min 40s ago"
     assert bad(projects(servers=(Server(replace(late, would_stop_at=9_990.0)),))) == []
-    killed = only(projects(servers=(Server(SHOP, ended="stop_timeout", stop_limit=30.0),)))
-    assert "did not end within its stop_timeout of 30s" in killed.message
     assert bad(projects(servers=(Server(replace(SHOP, state="down")),))) == [("servers", "note")]
+
+
+@pytest.mark.parametrize(
+    ("lately", "check", "message"),
+    [
+        (History(stop_timeouts=1), "stops", "killed once {}: it did not end within its stop_timeout of 30s"),
+        (History(out_of_memory=3), "memory", "ended 3 times {} for want of memory"),
+        (History(crashes=2), "crashes", "crashed 2 times {}"),
+        (History(starts=9, slow=(3.5, 8.25)), "starts", "2 of 9 starts {} took 3 s or more, the slowest 8.2 s"),
+    ],
+)  # fmt: skip
+def test_what_went_wrong_lately_is_told(lately: History, check: str, message: str) -> None:
+    found = only(projects(servers=(Server(SHOP, history=lately, stop_limit=30.0),)))
+    assert (found.check, found.project, found.message) == (
+        check,
+        "shop",
+        message.format("in the last 7 days"),
+    )
+    assert found.cure
+
+
+def test_the_history_is_made_of_events() -> None:
+    told = [
+        Event(1.0, "ready", "shop", figures={"seconds": 0.5}),
+        Event(2.0, "stopped", "shop", "a", "idle"),
+        Event(2.5, "stopped", "shop", "b", "max_runtime"),
+        Event(3.0, "ready", "shop", figures={"seconds": 4.0}),
+        Event(4.0, "oom", "shop", reason="oom"),
+        Event(5.0, "crashed", "blog", reason="start_timeout"),
+        Event(6.0, "stopped", "blog", reason="idle"),
+    ]
+    assert history.read(told, {"shop": {"a", "b"}}) == {
+        "shop": History(starts=2, slow=(4.0,), out_of_memory=1, stop_timeouts=1),
+        "blog": History(crashes=1),
+    }
+    assert bad(projects(blind="no library")) == [("history", "note")]
 
 
 @pytest.mark.parametrize(
@@ -224,7 +267,7 @@ def test_servers_that_failed_are_late_or_had_to_be_killed() -> None:
         (
             Start(0.1, 0.1, 19.0, 32.0),
             "warning",
-            "19.2 s, 19.0 s of it readiness (until it answered on its socket); after 32 s",
+            "19.2 s, 19.0 s of it readiness (until it answered on its socket); systemd gives up after 32 s: raise",
         ),
     ],
 )

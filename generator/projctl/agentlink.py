@@ -26,9 +26,14 @@ def status(scope: Scope, project: str | None = None) -> dict[str, dict[str, Any]
     return {k: v for k, v in projects.items() if isinstance(v, dict)} if isinstance(projects, dict) else {}
 
 
-def answers(scope: Scope) -> bool:
-    """Whether an agent of ours is there and answers."""
-    return "projects" in _answer(scope)
+def health(scope: Scope) -> dict[str, Any] | None:
+    """What the agent says of itself (`agent_version`, `bus`, `journal`, `helper`, …); None when none answers."""
+    try:
+        found = _ask(scope, {"get": "health"}).get("health")
+    except (OSError, ValueError):
+        return None
+    # Of an agent too old to know the question nothing but that it answers is known.
+    return found if isinstance(found, dict) else {}
 
 
 def order(scope: Scope, what: str, project: str, **more: float | None) -> dict[str, Any]:

@@ -26,7 +26,13 @@ def sick() -> Iterator[Lab]:
     with Lab.boot() as lab:
         projctl(lab, "agent", "install")
         slow = server(listen=33000, run=[sys.executable, SLOW, "--start-delay", "3"], health="/")
-        apply(lab, {"slow": slow, "shop": server(listen=5001)}, ports="5001-5002")
+        deaf = {
+            "path": "/",
+            "run": ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"],
+            "server": "native",
+        }
+        deaf |= {"listen": 5003, "stop_timeout": "1s"}
+        apply(lab, {"slow": slow, "shop": server(listen=5001), "deaf": deaf}, ports="5001-5002")
         yield lab
 
 
@@ -57,7 +63,6 @@ def test_a_dead_agent_is_found_and_cured(sick: Lab) -> None:
 
 
 def test_a_unit_edited_by_hand_is_found_and_cured(sick: Lab) -> None:
-    assert not [key for key in findings(sick) if key[0] == "units"]
     cure(sick, f"printf '[Service]\\nNice=3\\n' >>{UNITS}/projctl-shop.service")
     edited = findings(sick)["units", "shop"]
     assert "written after the last apply" in edited["message"]
@@ -97,6 +102,17 @@ def test_a_slow_start_and_a_failed_server_are_found(sick: Lab) -> None:
     sick.run(["systemctl", "daemon-reload"])
     sick.run(["systemctl", "start", "projctl-shop.service"], check=False)
     wait_for(lambda: ("servers", "shop") in findings(sick, 3), "the failed server")
+
+
+def test_what_went_wrong_lately_is_found(sick: Lab) -> None:
+    sick.run(["systemctl", "start", "projctl-deaf.service"])
+    projctl(sick, "stop", "deaf")
+    wait_for(lambda: ("stops", "deaf") in findings(sick), "the server that had to be killed")
+    found = findings(sick)
+    assert found["stops", "deaf"]["message"].startswith(
+        "killed once in the last 7 days: it did not end within"
+    )
+    assert found["crashes", "shop"]["message"] == "crashed once in the last 7 days"
 
 
 def test_pools_and_copies_and_text(sick: Lab) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from projctl import agentunits, happenings, systemctl
+from projctl import agentprogram, happenings, systemctl
 from projctl.cli import options, tables
 from projctl.report import events as events_
 from projctl.scope import Scope
@@ -48,8 +48,7 @@ def events(
     words = [f"--{key}={systemctl.moment(value):f}" for key, value in window.items() if value is not None]
     words = [word.replace("=", "=@", 1) for word in words]
     words += [f"--project={project}" for project in sorted({name.partition("@")[0] for name in names})]
-    words += [*(["--user"] if user else []), *(["--follow"] if follow else [])]
-    command = [str(agentunits.executable()), "events", "--json", *words]
+    command = agentprogram.command(scope, "events", "--json", *words, *(["--follow"] if follow else []))
     told = systemctl.stream(command, sys.stdout.fileno()) if follow else systemctl.output(command)
     _show(_of(told, names), count, follow=follow, json_=json_)
 

@@ -22,6 +22,8 @@ def examine(agent: Agent, ours: str, *, user_mode: bool) -> Iterator[Finding]:
         yield Finding("agent", "warning", message, f"projctl agent install{flag}")
         return
     yield alive(agent, flag)
+    if not agent.journal:
+        yield journal(flag)
     if agent.version is not None:
         yield version(agent, ours, flag)
     if not user_mode:
@@ -36,6 +38,17 @@ def alive(agent: Agent, flag: str) -> Finding:
     word = "runs, but does not answer" if agent.active == "active" else f"does not run ({agent.active})"
     cure = f"systemctl{flag} restart {_UNIT}; why it does not: journalctl{flag} -u {_UNIT}"
     return Finding("agent", "error", f"{word}: no idle project is stopped", cure)
+
+
+def journal(flag: str) -> Finding:
+    """An agent that cannot read the journal."""
+    message = "the agent cannot read the journal: it knows of no start and no end"
+    cure = (
+        "adduser $USER systemd-journal, and log in anew"
+        if flag
+        else "usermod -aG systemd-journal projctl-agent"
+    )
+    return Finding("agent-journal", "error", message, f"{cure}; systemctl{flag} restart {_UNIT}")
 
 
 def version(agent: Agent, ours: str, flag: str) -> Finding:

@@ -45,12 +45,16 @@ class Copy:
 
 @dataclass(frozen=True)
 class Host:
-    """The machine as far as projects need it; `counting`: whether systemd counts the bytes of a socket."""
+    """The machine as far as projects need it; `counting`: whether systemd counts the bytes of a socket.
+
+    `freezes`: some project asks to be frozen.
+    """
 
     systemd: int | None
     unified: bool = True
     controllers: frozenset[str] = frozenset()
     freezer: bool = True
+    freezes: bool = False
     counting: bool | None = None
     ptrace_scope: int | None = None
     journal: Journal | None = None
@@ -62,11 +66,15 @@ class Host:
 
 @dataclass(frozen=True)
 class Agent:
-    """The agent and what it needs. `version` is its program's, `rule`: polkit lets it stop projects."""
+    """The agent and what it needs. `version` is that of the running one, `rule`: polkit lets it stop projects.
+
+    `journal`: it can read the journal.
+    """
 
     installed: bool
     active: str = "inactive"
     answers: bool = False
+    journal: bool = True
     version: str | None = None
     polkit: bool = True
     rule: bool | None = None
@@ -89,12 +97,23 @@ class Start:
 
 
 @dataclass(frozen=True)
+class History:
+    """What happened to one server lately: starts in all, the seconds of slow ones, ends that went wrong."""
+
+    starts: int = 0
+    slow: tuple[float, ...] = ()
+    crashes: int = 0
+    out_of_memory: int = 0
+    stop_timeouts: int = 0
+
+
+@dataclass(frozen=True)
 class Server:
-    """One server: its status, its last start, why its last run ended, seconds it has to end."""
+    """One server: its status, its last start, what happened to it lately, seconds it has to end."""
 
     status: ProjectStatus
     start: Start | None = None
-    ended: str | None = None
+    history: History = field(default_factory=History)
     stop_limit: float | None = None
 
 
@@ -130,11 +149,15 @@ class Ports:
 
 @dataclass(frozen=True)
 class Projects:
-    """All that is installed. `problems` are those of the manifests, `now` is in seconds since 1970."""
+    """All that is installed. `problems` are those of the manifests, `now` is in seconds since 1970.
+
+    `blind` says why nobody knows what happened lately.
+    """
 
     servers: tuple[Server, ...] = ()
     deviations: tuple[Deviation, ...] = ()
     problems: tuple[str, ...] = ()
+    blind: str | None = None
     manifests: int = 0
     ports: Ports = field(default_factory=Ports)
     now: float = 0.0

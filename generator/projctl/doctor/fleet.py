@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from projctl.doctor import history
 from projctl.doctor.findings import Finding, ok
 from projctl.listing import plural, span
 from projctl.names import project_of
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a server may run on after its time without complaint: the agent looks again before it stops.
 OVERDUE = 60.0
-#: Seconds from which a start is worth a word: people take a page that takes longer for broken.
-SLOW = 3.0
+#: How messages call the time that the history covers.
+LATELY = "in the last 7 days"
 
 _WORDS: dict[Kind, tuple[str, str]] = {
     "edited": (
@@ -36,10 +37,11 @@ _MILD: frozenset[Kind] = frozenset({"new"})
 def examine(projects: Projects, *, flag: str) -> Iterator[Finding]:
     """Every finding about projects; `flag` is ` --user` in user mode."""
     yield from manifests(projects, flag)
+    yield from blindness(projects)
     yield from units(projects, flag)
     yield from failures(projects, flag)
     yield from overdue(projects, flag)
-    yield from ends(projects)
+    yield from ends(projects, flag)
     yield from starts(projects, flag)
 
 
@@ -53,6 +55,13 @@ def manifests(projects: Projects, flag: str) -> Iterator[Finding]:
         yield Finding("manifests", "note", "no project is in a manifest", "projctl(1) begins with an example")
     else:
         yield ok("manifests", plural(projects.manifests, "project"))
+
+
+def blindness(projects: Projects) -> Iterator[Finding]:
+    """Whether it is known what happened lately."""
+    if projects.blind:
+        cure = "projctl agent install; run as root, or as a member of systemd-journal"
+        yield Finding("history", "note", f"not known what happened lately: {projects.blind}", cure)
 
 
 def units(projects: Projects, flag: str) -> Iterator[Finding]:
@@ -102,30 +111,46 @@ def overdue(projects: Projects, flag: str) -> Iterator[Finding]:
             yield Finding("idle", "warning", message, cure, status.name)
 
 
-def ends(projects: Projects) -> Iterator[Finding]:
-    """Servers that did not end when asked."""
+def ends(projects: Projects, flag: str) -> Iterator[Finding]:
+    """Servers that did not end when asked, or ended when nobody asked."""
     for server in projects.servers:
-        if server.ended == "stop_timeout":
+        lately, name = server.history, server.status.name
+        if lately.stop_timeouts:
             limit = f" of {span(server.stop_limit)}" if server.stop_limit else ""
-            message = f"had to be killed: it did not end within its stop_timeout{limit}"
-            cure = "let the server end on its stop signal (not behind a shell without exec), or raise stop_timeout"
-            yield Finding("stops", "warning", message, cure, server.status.name)
+            message = f"killed {times(lately.stop_timeouts)} {LATELY}: it did not end within its stop_timeout{limit}"
+            cure = "let the server end on its stop signal (no shell around it without exec), or raise stop_timeout"
+            yield Finding("stops", "warning", message, cure, name)
+        if lately.out_of_memory:
+            message = f"ended {times(lately.out_of_memory)} {LATELY} for want of memory"
+            yield Finding("memory", "warning", message, "raise limits.memory, or look for a leak", name)
+        if lately.crashes:
+            cure = f"projctl events{flag} {name} tells when, projctl logs{flag} {name} what it said"
+            yield Finding("crashes", "warning", f"crashed {times(lately.crashes)} {LATELY}", cure, name)
+
+
+def times(count: int) -> str:
+    """How often: `once`, `3 times`."""
+    return "once" if count == 1 else f"{count} times"
 
 
 def starts(projects: Projects, flag: str) -> Iterator[Finding]:
     """Servers whose clients wait long for the first answer, and on what."""
     for server in projects.servers:
-        start = server.start
-        if start is None or start.seconds < SLOW:
-            continue
-        phase, seconds, cure = slowest(start)
-        tight = start.limit is not None and start.seconds > start.limit / 2
-        message = f"the last start took {start.seconds:.1f} s, {seconds:.1f} s of it {phase}"
-        if tight and start.limit:
-            message += f"; after {start.limit:g} s systemd gives up: raise start_timeout"
-        severity: Severity = "warning" if tight else "note"
-        yield Finding("starts", severity, message, cure.format(flag=flag, name=server.status.name),
-                      server.status.name)  # fmt: skip
+        start, slow, name = server.start, server.history.slow, server.status.name
+        often = f"{len(slow)} of {plural(server.history.starts, 'start')} {LATELY} took {history.SLOW:g} s or more"
+        if start is not None and start.seconds >= history.SLOW:
+            phase, seconds, cure = slowest(start)
+            message = f"the last start took {start.seconds:.1f} s, {seconds:.1f} s of it {phase}"
+            tight = start.limit is not None and start.seconds > start.limit / 2
+            message += f"; systemd gives up after {start.limit:g} s: raise start_timeout" if tight else ""
+            message += f"; {often}" if len(slow) > 1 else ""
+            cure = cure.format(flag=flag, name=name)
+            yield Finding("starts", "warning" if tight else "note", message, cure, name)
+        elif slow:
+            cure = (
+                f"projctl events{flag} {name} tells when; the last one was quick: look at what else ran then"
+            )
+            yield Finding("starts", "note", f"{often}, the slowest {max(slow):.1f} s", cure, name)
 
 
 def slowest(start: Start) -> tuple[str, float, str]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from projctl import agentlink, build, installed, inventory, machine, manifest, systemctl, unitfile
+from projctl import agentprogram, build, entries, installed, inventory, machine, manifest, systemctl, unitfile
 from projctl import status as status_
 from projctl.addresses import Policy
-from projctl.diagnostics import ProjctlError, printable
-from projctl.doctor import starts
-from projctl.doctor.facts import Deviation, Pool, Ports, Projects, Server
-from projctl.names import project_of
+from projctl.diagnostics import ProjctlError, one_line, printable
+from projctl.doctor import history, starts
+from projctl.doctor.facts import Deviation, History, Pool, Ports, Projects, Server
+from projctl.names import instance_of, project_of
 from projctl.plan import depth
+from projctl.report import events
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from projctl.portlist import Kind as Range
     from projctl.scope import Scope
     from projctl.status import ProjectStatus
+
+#: systemd's entry about a unit that ended, not well (systemd.journal-fields(7), the message catalog).
+_FAILED = "d9b373ed55a64feb8242e02dbe79a49c"
 
 
 @dataclass(frozen=True)
@@ -39,14 +44,18 @@ class _Wanted:
 def projects(files: Sequence[Path], scope: Scope) -> Projects:
     """Everything that is installed, and how it should be."""
     there = installed.read(scope)
+    generated = installed.generated(scope)
     wanted = _wanted(files, scope)
+    now = time.time()
+    histories, blind = _histories(scope, now - history.WINDOW)
     return Projects(
-        servers=_servers(scope, there),
-        deviations=_deviations(scope, there, wanted),
+        servers=_servers(scope, {**generated, **there.files}, histories),
+        deviations=_deviations(scope, there, wanted, generated),
         problems=wanted.problems,
+        blind=blind,
         manifests=len(wanted.fleet.projects) if wanted.fleet else 0,
         ports=_ports(files, scope, wanted.fleet),
-        now=time.time(),
+        now=now,
     )
 
 
@@ -65,26 +74,49 @@ def _line(text: str) -> str:
     return printable(text).partition("\n")[0]
 
 
-def _servers(scope: Scope, there: Installed) -> tuple[Server, ...]:
+def _histories(scope: Scope, since: float) -> tuple[dict[str, History], str | None]:
+    """What happened to each server since then; or why nobody can tell."""
+    try:
+        lines = agentprogram.ask(scope, "events", "--json", f"--since=@{since:.6f}")
+        return history.read(events.parse(lines), _expired(scope, since)), None
+    except ProjctlError as error:
+        return {}, one_line(error.problems[0].message)
+
+
+def _expired(scope: Scope, since: float) -> dict[str, set[str]]:
+    """The invocations of each server that systemd ended because some time was over."""
+    writers = entries.Writers.of(scope)
+    matches = [*writers.manager, f"MESSAGE_ID={_FAILED}", "UNIT_RESULT=timeout"]
+    found: dict[str, set[str]] = {}
+    for line in systemctl.journal_lines([f"--since=@{since:.6f}", "--output=json", *matches]):
+        entry = json.loads(line)
+        invocation = entry.get("USER_INVOCATION_ID" if scope.user else "INVOCATION_ID")
+        if server := instance_of(str(entry.get(writers.about))):
+            found.setdefault(server, set()).add(str(invocation))
+    return found
+
+
+def _servers(scope: Scope, texts: Mapping[str, str], histories: Mapping[str, History]) -> tuple[Server, ...]:
     statuses = status_.collect(scope)
     shown = systemctl.show(scope, [status.unit for status in statuses], starts.PROPERTIES, precise=True)
     times = {unit["Id"]: unit for unit in shown if "Id" in unit}
-    told = agentlink.status(scope)
     return tuple(
         _server(
-            status, there.files.get(status.unit, ""), times.get(status.unit, {}), told.get(status.name, {})
+            status,
+            texts.get(status.unit, ""),
+            times.get(status.unit, {}),
+            histories.get(status.name, History()),
         )
         for status in statuses
     )
 
 
-def _server(status: ProjectStatus, text: str, times: Mapping[str, str], told: Mapping[str, object]) -> Server:
+def _server(status: ProjectStatus, text: str, times: Mapping[str, str], lately: History) -> Server:
     sections = unitfile.parse(text)
     start_limit, stop_limit = (
         _seconds(unitfile.values(sections, "Service", key)) for key in ("TimeoutStartSec", "TimeoutStopSec")
     )
-    ended = told.get("reason") if status.state in ("asleep", "failed", "down") else None
-    return Server(status, starts.read(times, start_limit), str(ended) if ended else None, stop_limit)
+    return Server(status, starts.read(times, start_limit), lately, stop_limit)
 
 
 def _seconds(values: Sequence[str]) -> float | None:
@@ -95,13 +127,15 @@ def _seconds(values: Sequence[str]) -> float | None:
         return None
 
 
-def _deviations(scope: Scope, there: Installed, wanted: _Wanted) -> tuple[Deviation, ...]:
+def _deviations(
+    scope: Scope, there: Installed, wanted: _Wanted, generated: Mapping[str, str]
+) -> tuple[Deviation, ...]:
     stale = {unit for unit, state in installed.states(scope, there).items() if state.needs_reload}
     found: dict[str, Kind] = {unit: "stale" for unit in stale if unit in there.files}
     if wanted.units is not None:
         projects_there = {project_of(unit) for unit in there.files}
         applied = (scope.state / installed.STAMP).exists()
-        for unit in wanted.units.keys() | there.files.keys():
+        for unit in (wanted.units.keys() | there.files.keys()) - (generated.keys() - there.files.keys()):
             if kind := _kind(unit, there, wanted.units, projects_there, applied=applied):
                 found[unit] = kind
     return tuple(Deviation(unit, kind) for unit, kind in sorted(found.items()))

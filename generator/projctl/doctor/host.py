@@ -68,7 +68,7 @@ def freezer(host: Host) -> Finding:
     if host.ptrace_scope == _NO_ATTACH:
         message = "kernel.yama.ptrace_scope=3 forbids watching the sockets of frozen servers"
         cure = "write kernel.yama.ptrace_scope=2 into /etc/sysctl.d and reboot: 3 cannot be undone before"
-        return Finding("freezer", "warning", message, cure)
+        return Finding("freezer", "warning" if host.freezes else "note", message, cure)
     return ok("freezer", "control groups can be frozen")
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from projctl import __version__, agentlink, agentunits, systemctl
+from projctl import __version__, agentlink, agentunits, installed, systemctl, unitfile
 from projctl.diagnostics import ProjctlError
 from projctl.doctor.facts import Agent, Copy, Descriptors, Host, Journal
 from projctl.names import project_of
@@ -41,6 +41,7 @@ def host(scope: Scope) -> Host:
         systemd=version,
         unified=(_CGROUPS / "cgroup.controllers").exists(),
         controllers=frozenset(_read(group / "cgroup.controllers").split()),
+        freezes=any(map(_freezes, installed.read(scope).files.values())),
         freezer=any(_CGROUPS.glob("*/cgroup.freeze")),
         counting=_counting(scope),
         ptrace_scope=_number("/proc/sys/kernel/yama/ptrace_scope"),
@@ -79,6 +80,11 @@ def _counting(scope: Scope) -> bool | None:
     shown = systemctl.show(scope, units[:_SAMPLE], ("IPAccounting", "IPIngressBytes"))
     asked = [unit for unit in shown if unit.get("IPAccounting") == "yes"]
     return any(_is_count(unit.get("IPIngressBytes", "")) for unit in asked) if asked else None
+
+
+def _freezes(text: str) -> bool:
+    found = unitfile.values(unitfile.parse(text), "X-Projctl", "IdleFreezeSec")
+    return bool(found) and found[-1] != "infinity"
 
 
 def _is_count(text: str) -> bool:
@@ -144,12 +150,16 @@ def agent(scope: Scope) -> Agent:
     shown = {unit.get("Id"): unit for unit in units}
     own, helper = shown.get(agentunits.SERVICE, {}), shown.get(_HELPER, {})
     program = re.search(r"path=([^ ;]+)", own.get("ExecStart", ""))
-    reached: Helper = "reached" if helper.get("ActiveState") == "active" else "silent"
+    health = agentlink.health(scope)
+    told = health or {}
+    alive = helper.get("ActiveState") == "active" and told.get("helper") is not False
+    reached: Helper = "reached" if alive else "silent"
     return Agent(
         installed=own.get("LoadState") == "loaded",
         active=own.get("ActiveState", "unknown"),
-        answers=agentlink.answers(scope),
-        version=_version_of(Path(program[1])) if program else None,
+        answers=health is not None,
+        journal=told.get("journal") is not False,
+        version=told.get("agent_version") or (_version_of(Path(program[1])) if program else None),
         polkit=_POLKIT.exists(),
         rule=_has_rule(),
         helper=reached if helper.get("LoadState") == "loaded" else "absent",

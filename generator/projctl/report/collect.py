@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from projctl import agentunits, claims, dossier, installed, inventory, status, systemctl, unitfile
+from projctl import agentprogram, claims, dossier, installed, inventory, status, systemctl, unitfile
 from projctl.diagnostics import Problem, ProjctlError
 from projctl.names import backend_unit, instance_of, service_unit
 from projctl.report import document, events, requests
@@ -72,20 +72,16 @@ def _window(since: str, until: str) -> Span:
     return Span(begin, end)
 
 
-def _ask(scope: Scope, verb: str, *words: str) -> Iterator[str]:
-    """What the agent's program prints, as the caller: it needs no agent that runs."""
-    flags = ["--user"] if scope.user else []
-    return systemctl.output([str(agentunits.executable()), verb, *flags, *words])
-
-
 def _events(scope: Scope, window: Span) -> Iterator[Event]:
     """To the end of the journal: what ended after the window may have run all through it."""
-    return events.parse(_ask(scope, "events", "--json", f"--since=@{window.begin:.6f}"))
+    return events.parse(agentprogram.ask(scope, "events", "--json", f"--since=@{window.begin:.6f}"))
 
 
 def _requests(scope: Scope, window: Span, files: Sequence[Path]) -> dict[str, Requests]:
     times = (f"--since=@{window.begin:.6f}", f"--until=@{window.end:.6f}")
-    return requests.parse(_ask(scope, "requests", *times, "--", *map(str, files))) if files else {}
+    return (
+        requests.parse(agentprogram.ask(scope, "requests", *times, "--", *map(str, files))) if files else {}
+    )
 
 
 def _place(scope: Scope, there: Installed, server: str) -> Path:
