@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import json
 import math
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from projctl_agent.checkpoint import replace_file
+from projctl_agent.clock import system
 from projctl_agent.names import instance_of_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from projctl_agent.clock import Clock
+
 _VERSION = 1
 #: An ended hold is remembered for so long: until then every run has been looked at since, agent or not.
 _REMEMBERED = 86400.0
+#: Seconds from which on a clock was set, not corrected.
+_SET = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Who holds it since when and until when, in seconds since 1970; without an end until it is released."""
+    """Who holds it since when and until when, in seconds since 1970; without an end until it is released.
+
+    `boot` and `offset` tell how the clock was set when it was ordered: it lasts as long however that is set later.
+    """
 
     uid: int
     since: float
     until: float | None
+    boot: str = field(default="", compare=False)
+    offset: float = field(default=0.0, compare=False)
 
     def is_over(self, now: float) -> bool:
         """Whether it has ended at `now`, in seconds since 1970."""
@@ -36,8 +45,9 @@ class Hold:
 class Holds:
     """All holds by instance; `path` is their file, None where nothing can be kept."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, clock: Clock | None = None) -> None:
         self._path = path
+        self._clock = clock or system()
         self._holds: dict[str, Hold] = {}
 
     def load(self) -> None:
@@ -52,27 +62,37 @@ class Holds:
 
     def hold(self, instances: Iterable[str], hold: Hold) -> None:
         """Hold these instances in place of what held them before. Raises OSError where it cannot be saved."""
+        hold = replace(hold, boot=self._clock.boot, offset=self._clock.offset)
         self._replace(self._holds | dict.fromkeys(instances, hold), hold.since)
 
     def release(self, instances: Iterable[str], now: float) -> list[str]:
         """End what holds these instances now; those that were held. Raises OSError where it cannot be saved."""
         ended = [name for name in instances if self.current(name, now)]
-        known = {name: Hold(self._holds[name].uid, self._holds[name].since, now) for name in ended}
+        boot, offset = self._clock.boot, self._clock.offset
+        known = {name: replace(self._holds[name], until=now, boot=boot, offset=offset) for name in ended}
         if ended:
             self._replace(self._holds | known, now)
         return ended
 
     def current(self, instance: str, now: float) -> Hold | None:
         """What holds the instance at `now`, in seconds since 1970."""
-        hold = self._holds.get(instance)
+        hold = self._as_set_now(instance)
         return None if hold is None or hold.is_over(now) else hold
 
     def held_until(self, instance: str) -> float | None:
         """Until when it is or was held, in monotonic seconds; infinite without an end, None where it was not."""
-        hold = self._holds.get(instance)
+        hold = self._as_set_now(instance)
         if hold is None:
             return None
-        return math.inf if hold.until is None else hold.until - time.time() + time.monotonic()
+        return math.inf if hold.until is None else hold.until - self._clock.offset
+
+    def _as_set_now(self, instance: str) -> Hold | None:
+        """The hold with its end by the clock as it is set now; after a reboot as it was told."""
+        hold = self._holds.get(instance)
+        if hold is None or hold.until is None or hold.boot != self._clock.boot:
+            return hold
+        shift = self._clock.offset - hold.offset
+        return replace(hold, until=hold.until + shift) if abs(shift) > _SET else hold
 
     def _replace(self, holds: dict[str, Hold], now: float) -> None:
         kept = {name: hold for name, hold in holds.items() if not hold.is_over(now - _REMEMBERED)}
@@ -103,10 +123,12 @@ def _instance(name: str) -> str:
     return name
 
 
-def _hold(*, uid: object, since: object, until: object) -> Hold:
+def _hold(*, uid: object, since: object, until: object, boot: object, offset: object) -> Hold:
+    if not isinstance(boot, str):
+        raise TypeError("a boot must be a text")
     if type(uid) is not int or uid < 0:
         raise ValueError(f"must be a user's number, {uid!r} is not")
-    return Hold(uid, _moment(since), None if until is None else _moment(until))
+    return Hold(uid, _moment(since), None if until is None else _moment(until), boot, _moment(offset))
 
 
 def _moment(value: object) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from projctl_agent import cgroup, failure
@@ -45,7 +44,7 @@ def describe(
         "starts": totals.starts if totals else 0,
         "reason": _reason(state, ended, decision, failed, now),
         "would_stop_at": None if due is None else round(time.time() + due - now, 3),
-        "hold": hold and asdict(hold),
+        "hold": hold and {"uid": hold.uid, "since": hold.since, "until": hold.until},
         "signals": glance and _signals(glance),
         "left_over": list(left_over),
     }

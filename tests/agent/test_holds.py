@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projctl_agent import holds, locks
+from projctl_agent.clock import Clock
 from projctl_agent.holds import Hold, Holds
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ def test_read_back_as_written(known: dict[str, Hold]) -> None:
     "text",
     [
         "", "[]", "{}", '{"version":9,"holds":{}}', '{"version":1,"holds":[]}',
-        '{"version":1,"holds":{"../x":{"uid":0,"since":1,"until":null}}}',
-        '{"version":1,"holds":{"shop":{"uid":-1,"since":1,"until":null}}}',
-        '{"version":1,"holds":{"shop":{"uid":0,"since":"now","until":null}}}',
-        '{"version":1,"holds":{"shop":{"uid":0,"since":1,"until":NaN}}}',
+        '{"version":1,"holds":{"../x":{"uid":0,"since":1,"until":null,"boot":"","offset":0}}}',
+        '{"version":1,"holds":{"shop":{"uid":-1,"since":1,"until":null,"boot":"","offset":0}}}',
+        '{"version":1,"holds":{"shop":{"uid":0,"since":"now","until":null,"boot":"","offset":0}}}',
+        '{"version":1,"holds":{"shop":{"uid":0,"since":1,"until":NaN,"boot":"","offset":0}}}',
         '{"version":1,"holds":{"shop":{"uid":0,"since":1}}}',
     ],
 )  # fmt: skip
@@ -74,6 +75,28 @@ def test_a_released_hold_tells_when_it_ended(tmp_path: Path) -> None:
     assert known.held_until("blog") == pytest.approx(time.monotonic(), abs=5)
     known.hold(["shop"], Hold(7, now + 1e6, None))
     assert set(json.loads(path.read_text())["holds"]) == {"shop"}
+
+
+@pytest.mark.parametrize("step", [86400.0, -86400.0])
+def test_a_clock_that_is_set_ends_no_hold_early_or_late(tmp_path: Path, step: float) -> None:
+    steady, wall = 1000.0, 1e9
+
+    def clock(boot: str = "a") -> Clock:
+        return Clock(lambda: wall, lambda: steady, boot)
+
+    Holds(tmp_path / "holds.json", clock()).hold(["shop"], Hold(0, wall, wall + 7200))
+    wall += step
+    for _ in range(2):
+        known = Holds(tmp_path / "holds.json", clock())
+        known.load()
+        assert known.current("shop", wall) == Hold(0, wall - step, wall + 7200)
+        assert known.held_until("shop") == 1000.0 + 7200
+    steady, wall = steady + 7200, wall + 7200
+    assert known.current("shop", wall) is None
+    # After a reboot only the clock on the wall is left.
+    rebooted = Holds(tmp_path / "holds.json", clock("b"))
+    rebooted.load()
+    assert (rebooted.current("shop", wall) is None) is (step > 0)
 
 
 def test_without_a_directory_nothing_is_kept() -> None:
