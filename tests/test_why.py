@@ -71,6 +71,11 @@ def test_why_it_runs(changes: dict[str, Any], said: str) -> None:
     assert why(replace(RUNS, **changes)) == f"running: {said}"
 
 
+def test_why_it_is_frozen() -> None:
+    said = f"frozen: {UNUSED}; goes on at the first byte; would stop at T100"
+    assert why(replace(RUNS, state="frozen")) == said
+
+
 @pytest.mark.parametrize(
     ("state", "reason", "said"),
     [
@@ -82,7 +87,6 @@ def test_why_it_runs(changes: dict[str, Any], said: str) -> None:
         ("failed", None, "systemd does not tell why; see projctl logs shop"),
         ("starting", None, "connections wait until it is ready"),
         ("stopping", None, "connections wait and start it again"),
-        ("frozen", None, "nothing more is known"),
     ],
 )
 def test_why_it_does_not_run(state: str, reason: str | None, said: str) -> None:

@@ -37,8 +37,9 @@ def sentence(project: ProjectStatus, user: Callable[[int], str], clock: Callable
 
     `user` names a user by number, `clock` writes a moment.
     """
-    if project.state == "running":
-        parts = [", ".join(_keeping(project, user, clock)), _outlook(project, clock)]
+    if project.state in ("running", "frozen"):
+        wakes = ["goes on at the first byte"] if project.state == "frozen" else []
+        parts = [", ".join(_keeping(project, user, clock)), *wakes, _outlook(project, clock)]
     else:
         parts = [_resting(project)]
         if project.hold:

@@ -473,3 +473,38 @@ def test_what_never_stops_is_never_looked_at(held: float | None) -> None:
     policy = replace(POLICY, idle_stop=None if held is None else 60.0, held_until=held)
     decision = idle.decide(policy, idle.begin(0.0, QUIET), 100.0)
     assert (decision.stop, decision.next_look, decision.would_stop_at) == (False, None, None)
+
+
+FREEZING = replace(POLICY, idle_freeze=20.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "left"),
+    [
+        ({}, 0.0),
+        (connected(600.0), 0.0),
+        (connected(5.0), 1.0),
+        (connected(19.5), 0.5),
+        ({"bytes_in": 5001}, 1.0),
+        ({"cpu_seconds": 9.0}, 1.0),
+        ({"queue": 1}, 1.0),
+    ],
+)
+def test_when_it_freezes(changes: dict[str, object], left: float) -> None:
+    """Open connections alone keep it from stopping, not from freezing; looks are a twentieth of the time apart."""
+    track, decision = idle.look(FREEZING, idle.begin(0.0, QUIET), later(QUIET, 30.0, **changes))
+    assert idle.until_freeze(FREEZING, track, 130.0) == pytest.approx(left)
+    assert not decision.stop
+    assert idle.until_freeze(POLICY, track, 130.0) is None
+
+
+def test_a_hold_keeps_it_from_freezing() -> None:
+    held = replace(FREEZING, held_until=500.0)
+    track, _ = idle.look(held, idle.begin(0.0, QUIET), later(QUIET, 30.0))
+    assert idle.until_freeze(held, track, 130.0) == 1.0
+
+
+@pytest.mark.parametrize(("before", "used"), [(QUIET, 100.0), (UNCOUNTED, 190.0)])
+def test_what_wakes_it_is_use_where_no_counter_tells(before: Observation, used: float) -> None:
+    track = idle.woken(idle.begin(0.0, before), 190.0)
+    assert (track.last_use, track.busy) == (used, 190.0)

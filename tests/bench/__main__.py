@@ -10,6 +10,7 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "lab"), str(Path(__file__).paren
 
 import allocation  # noqa: E402
 import fleet  # noqa: E402
+import freezing  # noqa: E402
 import generator  # noqa: E402
 import latency  # noqa: E402
 import nextjs  # noqa: E402
@@ -23,6 +24,7 @@ BENCHES = {
     "generator": generator.run,
     "latency": latency.run,
     "fleet": fleet.run,
+    "freezing": freezing.run,
     "scrape": scrape.run,
     "servers": servers.run,
     "state": state.run,

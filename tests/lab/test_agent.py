@@ -216,6 +216,7 @@ def test_the_journal_cannot_be_forged(stage: Stage) -> None:
         ("reset-failed", "projctl-rights.service", True),
         ("start", "projctl-rights.service", False),
         ("restart", "projctl-rights.service", False),
+        ("freeze", "projctl-rights.service", False),
         ("stop", "projctl-rights.socket", False),
         ("stop", "foreign.service", False),
         ("stop", "projctl-rights@0.service", True),

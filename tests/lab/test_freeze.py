@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from agent_stage import Stage, install_agent, wait_for
-from steps import apply, projctl, projects, properties, write
+from agent_stage import Stage, install_agent, install_user_agent, wait_for
+from steps import ENVIRONMENT, apply, projctl, projects, properties, write
 
 from projctl.lab import Lab
 
@@ -261,3 +261,20 @@ def test_what_cannot_be_frozen_says_so_once_and_stops_as_ever(stage: Stage) -> N
         (entry,) = stage.entries(PROJCTL_EVENT="freeze-refused", PROJCTL_PROJECT=name)
         assert expected in entry["MESSAGE"]
         assert reasons(stage, name, "frozen") == []
+
+
+def test_a_users_own_projects_freeze_without_a_helper() -> None:
+    with Lab.boot() as lab:
+        stage = install_user_agent(lab, "bob")
+        write(lab, {"mine": counting(5001)}, "/home/bob/mine.yaml")
+        environment = ENVIRONMENT | {"HOME": "/home/bob", "XDG_RUNTIME_DIR": stage.runtime, "USER": "bob"}
+        words = ["-m", "projctl", "apply", "--user", "--no-preflight", "-f", "/home/bob/mine.yaml"]
+        lab.run([sys.executable, *words], user="bob", cwd="/home/bob", env=environment)
+        assert once(stage, 5001)[0] == 1
+        wait_until_frozen(stage, "mine")
+        assert once(stage, 5001)[0] == 2
+        wait_until_frozen(stage, "mine")
+        (pid,) = stage.show("projctl-mine.service", "MainPID")
+        stage.systemctl("kill", "-s", "KILL", "--kill-whom=main", AGENT)
+        wait_for(lambda: process_state(stage, pid) == "S", "the server to go on")
+        assert once(stage, 5001) == (3, pid)

@@ -77,6 +77,8 @@ class Freezer:
 
     async def _freeze(self, service: str, frozen: _Frozen) -> None:
         frozen.servers = await ours.servers(self._bus, service, backend_of(service))
+        if waking := [task for task, earlier in self._waking.items() if earlier.servers == frozen.servers]:
+            await asyncio.wait(waking)
         for server in frozen.servers:
             await processes.stop(server.place, frozen.held)
         frozen.duplicates = Duplicates(frozen.held)

@@ -53,8 +53,8 @@ class Host:
     systemd: int | None
     unified: bool = True
     controllers: frozenset[str] = frozenset()
-    freezer: bool = True
     freezes: bool = False
+    duplicates: bool = True
     counting: bool | None = None
     ptrace_scope: int | None = None
     journal: Journal | None = None

@@ -62,14 +62,19 @@ def control_groups(host: Host) -> Finding:
 
 
 def freezer(host: Host) -> Finding:
-    """Whether servers can be frozen: the kernel's freezer, and attaching to processes."""
-    if not host.freezer:
-        return Finding("freezer", "note", "the kernel cannot freeze control groups", "use Linux 5.2 or later")
+    """Whether servers can be frozen: by watching duplicates of their sockets, which attaching to them gives."""
+    if not host.duplicates:
+        message = "the kernel gives no duplicates of sockets, so nothing can be frozen"
+        return Finding("freezer", "note", message, "use Linux 5.6 or later")
     if host.ptrace_scope == _NO_ATTACH:
         message = "kernel.yama.ptrace_scope=3 forbids watching the sockets of frozen servers"
         cure = "write kernel.yama.ptrace_scope=2 into /etc/sysctl.d and reboot: 3 cannot be undone before"
         return Finding("freezer", "warning" if host.freezes else "note", message, cure)
-    return ok("freezer", "control groups can be frozen")
+    if host.user_mode and host.ptrace_scope:
+        message = f"kernel.yama.ptrace_scope={host.ptrace_scope} forbids freezing in user mode"
+        cure = "write kernel.yama.ptrace_scope=0 into /etc/sysctl.d, or do without"
+        return Finding("freezer", "warning" if host.freezes else "note", message, cure)
+    return ok("freezer", "servers can be frozen")
 
 
 def counters(host: Host) -> Iterator[Finding]:

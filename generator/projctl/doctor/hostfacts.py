@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from projctl.scope import Scope
 
 _CGROUPS = Path("/sys/fs/cgroup")
+#: The version of Linux that brought pidfd_getfd(2), which the agent's helper takes duplicates by.
+_PIDFD_GETFD = (5, 6)
 _HELPER = "projctl-agent-helper.socket"
 _POLKIT = Path("/usr/share/dbus-1/system-services/org.freedesktop.PolicyKit1.service")
 _RULES = (Path("/etc/polkit-1/rules.d"), Path("/usr/share/polkit-1/rules.d"))
@@ -42,7 +44,7 @@ def host(scope: Scope) -> Host:
         unified=(_CGROUPS / "cgroup.controllers").exists(),
         controllers=frozenset(_read(group / "cgroup.controllers").split()),
         freezes=any(map(_freezes, installed.read(scope).files.values())),
-        freezer=any(_CGROUPS.glob("*/cgroup.freeze")),
+        duplicates=_kernel() >= _PIDFD_GETFD,
         counting=_counting(scope),
         ptrace_scope=_number("/proc/sys/kernel/yama/ptrace_scope"),
         journal=_journal(),
@@ -51,6 +53,10 @@ def host(scope: Scope) -> Host:
         user_mode=scope.user,
         lingers=Path("/var/lib/systemd/linger", pwd.getpwuid(os.getuid()).pw_name).exists(),
     )
+
+
+def _kernel() -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"[0-9]+", os.uname().release)[:2])
 
 
 def _group(scope: Scope) -> Path:
