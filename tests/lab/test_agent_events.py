@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import pytest
 from agent_stage import Stage, install_agent, wait_for
 from steps import ENVIRONMENT, apply, projctl, server
 
+from projctl import announce
 from projctl.lab import Lab
+from projctl_agent import messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,3 +178,13 @@ def test_the_command_line_follows_and_ends_quietly(stage: Stage) -> None:
     wait_for(
         lambda: not stage.lab.run(["pgrep", "-f", "events --json"], check=False).stdout, "nothing left of it"
     )
+
+
+def test_the_journal_explains_every_entry_of_ours(stage: Stage) -> None:
+    """As `journalctl -x` does, out of the same database."""
+    identities = {value for value in vars(messages).values() if re.fullmatch("[0-9a-f]{32}", str(value))}
+    identities.add(announce.ORDER)
+    assert len(identities) >= 5
+    text = stage.lab.run(["journalctl", "--dump-catalog", *sorted(identities)]).stdout
+    assert set(re.findall(r"^-- ([0-9a-f]{32})$", text, re.MULTILINE)) == identities
+    assert text.count("\nSubject: ") == len(identities)
