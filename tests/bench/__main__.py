@@ -12,6 +12,7 @@ import allocation  # noqa: E402
 import fleet  # noqa: E402
 import freezing  # noqa: E402
 import generator  # noqa: E402
+import idle  # noqa: E402
 import latency  # noqa: E402
 import nextjs  # noqa: E402
 import records  # noqa: E402
@@ -25,6 +26,7 @@ BENCHES = {
     "latency": latency.run,
     "fleet": fleet.run,
     "freezing": freezing.run,
+    "idle": idle.run,
     "scrape": scrape.run,
     "servers": servers.run,
     "state": state.run,

@@ -78,6 +78,13 @@ projects:
     assert "200 OK" in get(mara.lab, 3400)
     metrics = get(mara.lab, 9753, "/metrics")
     assert 'projctl_stops_total{project="shop",reason="idle"} 1.0' in metrics
+    assert mara.projctl("hold", "--user", "shop", "1h").stdout.startswith("shop: held awake until ")
+    assert "running: held awake by mara until" in mara.projctl("why", "--user", "shop").stdout
+    file = f"/run/user/{UID}/projctl/shop/hold"
+    with mara.lab.popen(["flock", "--no-fork", file, "sleep", "1000"], user="mara") as holder:
+        wait_for(lambda: "by a program of its own" in mara.projctl("why", "--user", "shop").stdout)
+        assert mara.projctl("release", "--user", "shop").stdout == "shop: released\n"
+        holder.terminate()
     mara.projctl("agent", "uninstall", "--user")
     assert "200 OK" in get(mara.lab, 3400)
 

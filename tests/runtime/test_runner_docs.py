@@ -68,7 +68,14 @@ def test_the_example_of_a_server_runs(tmp_path: Path) -> None:
     with running(program=(str(tmp_path / "one.py"),)) as runner:
         assert runner.end() == 0
     assert runner.lines == ["hello"]
-    assert len(EXAMPLES) == 2
+
+
+def test_the_example_of_a_hold_runs(tmp_path: Path) -> None:
+    (tmp_path / "held.py").write_text(EXAMPLES[2])
+    with running(program=(str(tmp_path / "held.py"),)) as runner:
+        assert runner.end() == 0
+    assert runner.lines == ["the project is not stopped as idle before this is done"]
+    assert len(EXAMPLES) == 3
 
 
 def test_the_package_needs_uvicorn_only_where_it_serves() -> None:

@@ -1,0 +1,78 @@
+"""How late idle stops come, and how often the agent wakes up for what runs and for what sleeps."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import table
+from steps import apply, get, projctl, properties, server, wait_for
+
+from projctl.lab import Lab
+
+IDLE_STOP = "d649923182a64247b971172f532f4fa7"
+#: Idle times in seconds, of RUNNING projects each.
+TIMES = (2, 20, 60)
+RUNNING = 5
+SLEEP = 40
+
+
+def switches(lab: Lab) -> int:
+    """How often the agent has gone to sleep."""
+    pid = properties(lab, "projctl-agent.service", "MainPID")["MainPID"]
+    status = lab.file(f"/proc/{pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("voluntary_ctxt_switches"))
+    return int(line.split()[1])
+
+
+def stops(lab: Lab) -> list[dict[str, str]]:
+    """The agent's entries about idle stops."""
+    lab.run(["journalctl", "--sync"])
+    text = lab.run(["journalctl", "-o", "json", f"MESSAGE_ID={IDLE_STOP}"]).stdout
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def story(lab: Lab, idle: int) -> tuple[str, ...]:
+    """The figures of one idle time: from the last byte of each project to the agent's decision about it."""
+    projects = {f"p{number}": server(listen=5001 + number, idle=f"{idle}s") for number in range(RUNNING)}
+    apply(lab, projects)
+    used = {}
+    for number, name in enumerate(projects):
+        get(lab, 5001 + number)
+        used[name] = time.time()
+    known = len(stops(lab))
+    time.sleep(idle / 4)  # what follows a start is over
+    before, begun = switches(lab), time.monotonic()
+    time.sleep(idle / 2)
+    wakes, seconds = switches(lab) - before, time.monotonic() - begun
+    wait_for(lambda: len(stops(lab)) == known + RUNNING, idle + 30)
+    late = [
+        int(entry["_SOURCE_REALTIME_TIMESTAMP"]) / 1e6 - used[entry["PROJCTL_PROJECT"]] - idle
+        for entry in stops(lab)[known:]
+    ]
+    looks = seconds / max(idle / 20, 0.5) * RUNNING
+    return (
+        str(idle), f"{min(late):.2f}", f"{max(late):.2f}", f"{max(2.0, idle / 20):.2f}", str(wakes),
+        f"{looks:.0f}", f"{wakes / looks:.1f}",
+    )  # fmt: skip
+
+
+def run() -> None:
+    """seconds from when five projects were idle for long enough to the stop, and wake-ups of the agent meanwhile"""
+    with Lab.boot() as lab:
+        projctl(lab, "agent", "install")
+        rows = [story(lab, idle) for idle in TIMES]
+        head = (
+            "idle time s",
+            "late s: least",
+            "most",
+            "allowed",
+            "wake-ups",
+            "looks allowed",
+            "wake-ups a look",
+        )
+        table.show(head, rows)
+        time.sleep(SLEEP)  # until the chores rest
+        before = switches(lab)
+        time.sleep(SLEEP)
+        print(f"\nwake-ups in {SLEEP} s while all {RUNNING} sleep: {switches(lab) - before}")
