@@ -13,7 +13,7 @@ from projctl_agent.metrics import Exposition, Running, Snapshot
 def full_exposition() -> str:
     """The text of a scrape that shows all there is."""
     totals = Totals(starts=1, durations=[1] * (len(BUCKETS) + 1))
-    meters = Meters(*(Meter(1.0, {"a": 1.0}) for _ in range(8)), peak=1)
+    meters = Meters(*(Meter(1.0, {"a": 1.0}) for _ in range(9)), peak=1)
     log = Log("projctl-shop.service", "json")
     log.tally.begin(Moment("a", "b", 1))
     log.tally.count(Request("200", 0.1), Moment("a", "b", 2))

@@ -118,6 +118,7 @@ class Agent:
                 chore.cancel()
             for server in servers:
                 server.close()
+            await self._keep_figures()
             self._fleet.disconnect()
             await self._settle()
 
@@ -241,7 +242,7 @@ class Agent:
             await self.catch_up()
         for handle in self._pending.values():
             handle.cancel()
-        await self._keep_figures()
+        self._figures.save(surely=True)
         await self._save()
         self._save_tracks()
 

@@ -103,6 +103,8 @@ def test_it_costs_nothing_keeps_all_and_a_connection_wakes_it(stage: Stage) -> N
     wait_until_frozen(stage, "still")
     assert projects(stage.lab)["still"]["state"] == "frozen"
     assert stage.status()["still"]["reason"] is None
+    found, key = stage.metrics(), ("project", "still")
+    assert (found["projctl_frozen", key], found["projctl_running", key]) == (1, 1)
     used = cpu(stage, "still")
     time.sleep(0.5)
     assert cpu(stage, "still") == used
@@ -112,6 +114,9 @@ def test_it_costs_nothing_keeps_all_and_a_connection_wakes_it(stage: Stage) -> N
     entry = stage.entries(PROJCTL_EVENT="frozen", PROJCTL_PROJECT="still")[0]
     assert float(entry["PROJCTL_IDLE_SECONDS"]) >= 0.5
     assert entry["PROJCTL_INVOCATION_ID"] == stage.invocation("still")
+    wait_for(
+        lambda: stage.metrics().get(("projctl_frozen_seconds_total", key), 0) >= 0.5, "frozen seconds counted"
+    )
 
 
 def test_bytes_on_an_open_connection_wake_it_and_its_clock_stood_still(stage: Stage) -> None:

@@ -41,6 +41,7 @@ class Meters:
     running: Meter = field(default_factory=Meter)
     asleep: Meter = field(default_factory=Meter)
     saved: Meter = field(default_factory=Meter)
+    frozen: Meter = field(default_factory=Meter)
     remembered: Meter = field(default_factory=Meter)
     weight: Meter = field(default_factory=Meter)
     peak: int = 0
@@ -57,6 +58,8 @@ class Meters:
             self._end(entry, event)
         elif event.event == FIGURES:
             self._take(event)
+        elif event.event == "thawed":
+            self._thaw(entry, event)
         elif event.event == "down":
             self._wake(entry)
 
@@ -79,6 +82,11 @@ class Meters:
         if run == self.uptime_of and "memory_bytes" in figures:
             self.remembered.observe(run, figures["memory_bytes"] * self.uptime)
             self.weight.observe(run, self.uptime)
+
+    def _thaw(self, entry: Entry, event: Event) -> None:
+        seconds = event.figures.get("frozen_seconds", 0.0)
+        if not isinstance(seconds, str):
+            self.frozen.observe(f"{entry.boot} {entry.monotonic}", seconds)
 
     def see_peak(self, run: str, size: int) -> None:
         """The most memory that a run had so far."""

@@ -19,6 +19,7 @@ _COUNTERS = (
     ("projctl_receive_bytes", "Bytes that came in through sockets that count as use.", "received"),
     ("projctl_transmit_bytes", "Bytes that went out through sockets that count as use.", "sent"),
     ("projctl_running_seconds", "Seconds in which the project's server was ready.", "running"),
+    ("projctl_frozen_seconds", "Seconds in which its server was frozen, counted when it goes on.", "frozen"),
     ("projctl_asleep_seconds", "Seconds in which it listened and no server ran.", "asleep"),
     (
         "projctl_memory_saved_byte_seconds",
