@@ -58,8 +58,8 @@ def measure(lab: Lab, run: str) -> tuple[object, ...]:
         wait_for(lambda: asleep(lab))
         cold.append(timed(lab))
     warm = statistics.median(timed(lab) for _ in range(WARM))
-    memory = projects(lab)["site"]["memory_bytes"] or 0
     began = time.monotonic()
+    memory = projects(lab)["site"]["memory_bytes"] or 0
     wait_for(lambda: asleep(lab), seconds=30)
     stopped = time.monotonic() - began
     return f"{statistics.median(cold):.0f}", f"{warm:.1f}", f"{memory / 1e6:.0f}", f"{stopped:.1f}"

@@ -60,7 +60,7 @@ def manifests(projects: Projects, flag: str) -> Iterator[Finding]:
 def blindness(projects: Projects) -> Iterator[Finding]:
     """Whether it is known what happened lately."""
     if projects.blind:
-        cure = "projctl agent install; run as root, or as a member of systemd-journal"
+        cure = 'run as root or as a member of systemd-journal, with the extra "agent" installed'
         yield Finding("history", "note", f"not known what happened lately: {projects.blind}", cure)
 
 
