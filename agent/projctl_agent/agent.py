@@ -118,7 +118,7 @@ class Agent:
                 chore.cancel()
             for server in servers:
                 server.close()
-            await self._keep_figures()
+            await self._figures.finish()
             self._fleet.disconnect()
             await self._settle()
 

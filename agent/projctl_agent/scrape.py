@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,13 @@ class Scrape:
         """Keep what was taken over."""
         self._meters.save(surely=surely)
         self._logs.save(surely=surely)
+
+    async def finish(self) -> None:
+        """Take over all that can be known, since nobody will for a while."""
+        with contextlib.suppress(OSError):
+            await self.look()
+        self._meters.rest(self._ledger().boot, await self._states(), last=True)
+        self.save(surely=True)
 
     async def render(self, accept: str) -> tuple[bytes, str]:
         """The metrics as text, and their content type. Raises OSError where the journal cannot be read."""

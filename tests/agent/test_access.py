@@ -103,6 +103,32 @@ def log() -> Log:
     return found
 
 
+RECORDS = [
+    *((run, None, 0.0) for run in "ab"),
+    *((run, Request(code, 0.1), at) for run in "bab" for code, at in (("200", 0.3), ("5xx", 2.0))),
+    ("c", None, 5.0),
+    ("c", Request("404", None), 5.02),
+]
+
+
+@given(st.sets(st.integers(0, len(RECORDS))))
+def test_any_split_gives_the_same(cuts: set[int]) -> None:
+    def told(found: Log, records: list[tuple[str, Request | None, float]]) -> Log:
+        for run, request_, seconds in records:
+            if request_:
+                found.tally.count(request_, at(seconds, run * 32))
+            else:
+                found.tally.begin(at(seconds, run * 32))
+        return found
+
+    cut, place = Log("projctl-web.service", "json"), 0
+    for end in sorted(cuts | {len(RECORDS)}):
+        cut = kept.parse(kept.dump({"web": told(cut, RECORDS[place:end])}))["web"]
+        place = end
+    assert cut == told(Log("projctl-web.service", "json"), RECORDS)
+    assert sum(cut.tally.firsts.counts) == 2
+
+
 def test_what_is_kept_is_found_again(tmp_path: Path) -> None:
     kept.save(tmp_path / "access.json", {"web@1": log()})
     assert kept.load(tmp_path / "access.json") == {"web@1": log()}

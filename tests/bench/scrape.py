@@ -88,10 +88,10 @@ def run() -> None:
         stage.systemctl("start", *(unit.replace("service", "socket") for unit in units()))
         rows = [measured(stage, "all asleep")]
         stage.systemctl("start", *units())
-        wait_for(lambda: len(running(stage)) == SIZE, "all watched", 60)
+        wait_for(lambda: len(running(stage)) == SIZE, "all watched", 240)
         rows.append(measured(stage, "all running"))
         write(stage, logs=True)
-        wait_for(lambda: len(running(stage)) == SIZE, "all watched again", 60)
+        wait_for(lambda: len(running(stage)) == SIZE, "all watched again", 240)
         log = measured(stage, f"and {LINES} lines each", lambda: stage.systemctl("reload", *units()))
         rows.append(log)
         table.show(("projects", "scrape ms", "agent CPU ms", "lines", "KiB"), rows)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from projctl_agent.usage import Bytes
     from projctl_agent.watch import Watch
 
+#: Microseconds of a sleep that another boot may not know of.
+_REST = 60_000_000
+
 
 class FleetMeters:
     """By instance. What is shown must be kept before it is shown, so that no figure ever falls."""
@@ -28,6 +31,7 @@ class FleetMeters:
         self._meters, self._until = self._restore()
         self._known_until = self._until
         self._unsaved = False
+        self._rested = 0
 
     def _restore(self) -> tuple[dict[str, Meters], int]:
         try:
@@ -91,11 +95,16 @@ class FleetMeters:
             if run and run.ready:
                 meters.running.observe(watch.invocation, max(0.0, now - run.ready / 1e6))
 
-    def rest(self, boot: str, states: Mapping[str, str]) -> None:
-        """Take over who sleeps now."""
+    def rest(self, boot: str, states: Mapping[str, str], *, last: bool = False) -> None:
+        """Take over who sleeps now; `last`: nobody will for a while.
+
+        A sleep that goes on is found again by its beginning, so that it need not be kept each time.
+        """
         now = int(time.monotonic() * 1e6)
+        if last or now - self._rested > _REST:
+            self._rested, self._unsaved = now, True
         for name, state in states.items():
             if state == "asleep":
-                self.of(name).rests(boot, now)
+                self._unsaved |= self._meters.setdefault(name, Meters()).rests(boot, now)
             elif state in {"down", "failed"} and name in self._meters:
                 self._meters[name].sleep = None

@@ -98,13 +98,15 @@ class Meters:
             self._slept(self.sleep, (entry.monotonic - self.sleep.since) / 1e6)
         self.sleep = None
 
-    def rests(self, boot: str, now: int) -> None:
-        """It sleeps at this moment (microseconds of `boot`)."""
-        if self.sleep is None or self.sleep.boot != boot:
+    def rests(self, boot: str, now: int) -> bool:
+        """It sleeps at this moment (microseconds of `boot`); whether that was not known."""
+        new = self.sleep is None or self.sleep.boot != boot
+        if self.sleep is None or new:
             self.sleep = Sleep(f"{boot} {now}", boot, now)
         seconds = (now - self.sleep.since) / 1e6
         if seconds >= _FIGURES_ARE_THERE:
             self._slept(self.sleep, seconds)
+        return new
 
     def _slept(self, sleep: Sleep, seconds: float) -> None:
         self.asleep.observe(sleep.key, max(0.0, seconds))
