@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from agent_stage import Stage, install_agent, wait_for
+from agent_stage import Stage, install_agent, install_user_agent, wait_for
 from steps import SERVER, apply, projctl, projects, server
 
 from projctl.lab import Lab
@@ -16,6 +16,7 @@ from projctl.lab import Lab
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+LEAK = "f8bc3d4a200d8f0bf2ce77aee6878482"
 REARMED = "81f851c180ad1c9ddebebca04fb7db6b"
 STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"
 BROKEN = server(run=["/bin/sh", "-c", "exit 3"], listen=5001, idle="never")
@@ -141,3 +142,21 @@ def test_an_agent_that_comes_later_opens_what_failed_before(stage: Stage, wanted
     provoke(stage, "late", 5004)
     stage.systemctl("start", "projctl-agent.service")
     wait_for(lambda: stage.entries(MESSAGE_ID=REARMED, PROJCTL_PROJECT="late"), "the socket open again")
+
+
+def test_a_users_own_agent_mends_by_itself() -> None:
+    with Lab.boot() as lab:
+        stage = install_user_agent(lab, "bob")
+        start = "Type=exec\nExecStart=\nExecStart={}"
+        stage.project("shy", "5003", service=start.format("/bin/true"))
+        stage.project(
+            "broken", "5004", service=f"{start.format('/bin/false')}\nRestart=on-failure\nRestartSec=1s"
+        )
+        child = f"/bin/sh -c 'setsid sleep 1000 & exec {sys.executable} {SERVER}'"
+        stage.project("parent", "5005", service=f"KillMode=process\nExecStart=\nExecStart={child}")
+        assert stage.get(5005)
+        stage.systemctl("start", "--no-block", "projctl-broken.service")
+        stage.lab.connect(5003).close()
+        wait_for(lambda: stage.entries(MESSAGE_ID=REARMED, PROJCTL_PROJECT="shy"), "the socket open again")
+        shown(stage, "broken", r"crash: exit status 1, [34] times, next start in [0-9] s")
+        wait_for(lambda: stage.entries(MESSAGE_ID=LEAK, PROJCTL_PROJECT="parent"), "what was left behind")
