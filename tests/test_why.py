@@ -55,6 +55,10 @@ def signals(**changes: Any) -> dict[str, Any]:
         ({}, f"{UNUSED}; would stop at T100"),
         ({"reason": "min_uptime"}, f"kept up by its minimum uptime, {UNUSED}; would stop at T100"),
         (
+            {"reason": "warm", "would_stop_at": None},
+            f"kept up by its warm hours, {UNUSED}; does not stop while that lasts",
+        ),
+        (
             {"hold": FOREVER, "would_stop_at": None, "reason": "hold"},
             "held awake by user0 until it is released; does not stop before that",
         ),

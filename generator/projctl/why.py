@@ -18,6 +18,8 @@ _ENDS = {
     "manual": "it was stopped by hand",
     "exit": "it ended by itself",
 }
+#: What keeps a project up that nobody uses.
+_KEEPERS = {"min_uptime": "its minimum uptime", "warm": "its warm hours"}
 _USES = {
     "start": "its start",
     "bytes": "bytes on its sockets",
@@ -62,8 +64,8 @@ def _keeping(
     if _is_busy(signals):
         found.append(f"busy with {signals['cpu_percent']:.0f} % of a CPU")
     yield from found
-    if project.reason == "min_uptime":
-        yield "kept up by its minimum uptime"
+    if kept := _KEEPERS.get(project.reason or ""):
+        yield f"kept up by {kept}"
     if not found and project.idle_seconds is not None:
         last = _USES.get(project.activity or "", project.activity)
         yield f"not used for {spaced(project.idle_seconds)} (last use: {last})"

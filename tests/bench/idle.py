@@ -36,11 +36,10 @@ def story(lab: Lab, idle: int) -> tuple[str, ...]:
     """The figures of one idle time: from the last byte of each project to the agent's decision about it."""
     projects = {f"p{number}": server(listen=5001 + number, idle=f"{idle}s") for number in range(RUNNING)}
     apply(lab, projects)
-    used = {}
+    used, known = {}, len(stops(lab))
     for number, name in enumerate(projects):
         get(lab, 5001 + number)
         used[name] = time.time()
-    known = len(stops(lab))
     time.sleep(idle / 4)  # what follows a start is over
     before, begun = switches(lab), time.monotonic()
     time.sleep(idle / 2)
