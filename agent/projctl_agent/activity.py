@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,9 +68,7 @@ async def observe(bus: Bus, target: Target, before: Observation | None = None) -
 
     Where counters alone do not tell what happened since the one `before`, closed connections are looked for.
     """
-    # Without a socket there is nothing to count.
-    moved = await usage.counters(bus, target.sockets) if target.sockets else Bytes(0, 0)
-    packets = await _packets(bus, target.sockets)
+    moved, packets = await asyncio.gather(_bytes(bus, target.sockets), _packets(bus, target.sockets))
     # A Unix socket's unit has a counter too, one that never moves.
     counted = moved is not None and not target.paths
     received, sent = moved or (0, 0)
@@ -101,6 +100,11 @@ def _closed(target: Target) -> float | None:
         return _in_seconds(sockdiag.closed_ms(target.endpoints))
     except OSError:
         return None
+
+
+async def _bytes(bus: Bus, sockets: Sequence[str]) -> Bytes | None:
+    """As the socket units have counted; without a socket there is nothing to count."""
+    return await usage.counters(bus, sockets) if sockets else Bytes(0, 0)
 
 
 async def _packets(bus: Bus, sockets: Sequence[str]) -> Packets:
