@@ -17,7 +17,7 @@ from projctl.lab import Lab
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROUNDS, COLD = 40, 9
+ROUNDS, COLD = 25, 3
 #: Longer than a server and those that wake it need to come to rest.
 REST = 0.05
 RELAY = """

@@ -7,6 +7,7 @@ import errno
 import os
 import select
 import socket
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,13 +51,19 @@ class Duplicates:
         now = dict(probe.poll(0)).get(descriptor, 0)
         if now & _DEAD or (now & select.POLLRDHUP and _is_at_end(descriptor)):
             return  # it says so for ever, and nothing more comes
+        if now & select.POLLIN and _is_pipe(descriptor):
+            return  # libuv keeps a byte in a pipe of its own for a lock
         room = 0 if now & select.POLLOUT else select.EPOLLOUT
         self.epoll.register(descriptor, select.EPOLLIN | select.EPOLLRDHUP | room)
 
     def call(self) -> str | None:
         """What calls for the server now: a `connection`, or `bytes` on one; None for nothing."""
-        kinds = {_kind(descriptor) for descriptor, _ in self.epoll.poll(0)}
-        return "connection" if "connection" in kinds else "bytes" if kinds else None
+        ready = self.ready()
+        return what(ready) if ready else None
+
+    def ready(self) -> list[int]:
+        """The descriptors that call for it now."""
+        return [descriptor for descriptor, _ in self.epoll.poll(0)]
 
     def close(self) -> None:
         """Close them all: a socket closes only when its last duplicate does."""
@@ -64,6 +71,16 @@ class Duplicates:
         for descriptor in self._descriptors:
             os.close(descriptor)
         self._descriptors.clear()
+
+
+def what(ready: Iterable[int]) -> str:
+    """A `connection`, or `bytes` on one."""
+    kinds = {_kind(descriptor) for descriptor in ready}
+    return "connection" if "connection" in kinds else "bytes"
+
+
+def _is_pipe(descriptor: int) -> bool:
+    return stat.S_ISFIFO(os.fstat(descriptor).st_mode)
 
 
 def _is_at_end(descriptor: int) -> bool:
@@ -76,11 +93,10 @@ def _is_at_end(descriptor: int) -> bool:
 
 
 def _kind(descriptor: int) -> str:
-    try:
-        with socket.socket(fileno=os.dup(descriptor)) as found:
-            listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    except OSError:  # a pipe
+    if _is_pipe(descriptor):
         return "bytes"
+    with socket.socket(fileno=os.dup(descriptor)) as found:
+        listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     return "connection" if listens else "bytes"
 
 

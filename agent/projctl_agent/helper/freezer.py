@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from projctl_agent.helper import ours, processes
+from projctl_agent.helper import duplicates, ours, processes
 from projctl_agent.helper.duplicates import Duplicates
 from projctl_agent.helper.requests import RefusedError
 from projctl_agent.names import backend_of
@@ -32,21 +32,28 @@ class _Frozen:
     tell: Callable[[str, str], None]
     servers: list[Server] = field(default_factory=list)
     held: list[Process] = field(default_factory=list)
+    leading: list[Process] = field(default_factory=list)
     duplicates: Duplicates | None = None
 
+    def part(self) -> None:
+        """Tell parents of others from the rest, now: somebody waits when it thaws."""
+        parents = processes.parents(process.pid for process in self.held)
+        self.leading = [process for process in self.held if process.pid in parents]
+        # A backend goes on before its proxy.
+        self.held = [process for process in reversed(self.held) if process.pid not in parents]
+
     def wake(self) -> None:
-        """Continue all but the parents of others: a backend before its proxy."""
-        leading = processes.parents(process.pid for process in self.held)
-        for process in reversed(self.held):
-            if process.pid not in leading:
-                process.let_go()
-        self.held = [process for process in self.held if process.pid in leading]
+        """Continue all but the parents of others."""
+        for process in self.held:
+            process.go_on()
 
     def let_go(self) -> None:
-        """Continue the rest, and watch it no longer."""
-        for process in reversed(self.held):
-            process.let_go()
+        """Continue all, and watch it no longer."""
+        for process in (*self.held, *self.leading):
+            process.go_on()
+            process.close()
         self.held.clear()
+        self.leading.clear()
         if self.duplicates:
             self.duplicates.close()
             self.duplicates = None
@@ -82,6 +89,7 @@ class Freezer:
         for server in frozen.servers:
             await processes.stop(server.place, frozen.held)
         frozen.duplicates = Duplicates(frozen.held)
+        frozen.part()
         # Between the agent's last look and the stop something may have come.
         if call := frozen.duplicates.call():
             raise RefusedError(f"it is in use: {call}")
@@ -91,10 +99,10 @@ class Freezer:
         asyncio.get_running_loop().add_reader(epoll.fileno(), self._called, service, frozen)
 
     def _called(self, service: str, frozen: _Frozen) -> None:
-        if frozen.duplicates and (call := frozen.duplicates.call()):
+        if frozen.duplicates and (ready := frozen.duplicates.ready()):
+            frozen.wake()  # before all else: somebody waits
             self._forget(service)
-            frozen.wake()
-            frozen.tell(service, call)
+            frozen.tell(service, duplicates.what(ready))
             task = asyncio.get_running_loop().create_task(_follow(frozen))
             self._waking[task] = frozen
             task.add_done_callback(self._waking.pop)
@@ -102,7 +110,6 @@ class Freezer:
     def thaw(self, service: str) -> None:
         """Let it go on; no error where it is not frozen. One that is just being frozen follows when that is through."""
         if (frozen := self._forget(service)) and frozen.duplicates:
-            frozen.wake()
             frozen.let_go()
 
     def _forget(self, service: str) -> _Frozen | None:
@@ -142,7 +149,7 @@ class Freezer:
             if (frozen := self._forget(service)) and frozen.duplicates:
                 frozen.wake()
                 leading.append(frozen)
-        if any(frozen.held for frozen in leading):
+        if any(frozen.leading for frozen in leading):
             time.sleep(processes.HEAD_START)
         for frozen in leading:
             frozen.let_go()
@@ -151,7 +158,7 @@ class Freezer:
 async def _follow(frozen: _Frozen) -> None:
     """Let parents go when their children had time to give a sign of life, or when none of these takes what came."""
     deadline = time.monotonic() + processes.HEAD_START
-    while frozen.held and frozen.duplicates and time.monotonic() < deadline:
+    while frozen.leading and frozen.duplicates and time.monotonic() < deadline:
         await asyncio.sleep(_PAUSE)
         if frozen.duplicates and frozen.duplicates.call():
             break

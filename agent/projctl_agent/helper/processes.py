@@ -39,10 +39,13 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.descriptor, signal.SIGSTOP)
 
-    def let_go(self) -> None:
-        """Continue it and forget it."""
+    def go_on(self) -> None:
+        """Continue it; no error where it has ended."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.descriptor, signal.SIGCONT)
+
+    def close(self) -> None:
+        """Forget it."""
         os.close(self.descriptor)
 
 
