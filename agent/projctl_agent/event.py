@@ -20,6 +20,10 @@ FIGURES = "figures"
 _CRASHES = frozenset({"crash", "start_timeout", "stop_timeout", "health"})
 
 
+#: Made once: there may be hundreds of thousands of lines.
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
+
 class Event(NamedTuple):
     """One event about an instance; `time` in seconds since 1970, empty texts where there is nothing to say.
 
@@ -52,11 +56,11 @@ class Event(NamedTuple):
             "invocation": self.invocation or None,
             "reason": self.reason or None,
         }
-        return {**common, **self.figures, **common}
+        return {**common, **self.figures, **common} if self.figures else common
 
     def line(self, **more: str) -> str:
         """One line of JSON, with its end."""
-        return json.dumps(self.as_json() | more, separators=(",", ":")) + "\n"
+        return _ENCODER.encode(self.as_json() | more) + "\n"
 
 
 def of_end(reason: str) -> str:
