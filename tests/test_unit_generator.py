@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from projctl.installed import marks_of_down
+from projctl.names import RESERVED_NAMES
+from projctl.scope import Scope
 from projctl.unitgenerator import configuration, emission, store
 from projctl.unitgenerator.store import Entry, Store
 
@@ -72,6 +75,14 @@ def test_only_what_says_otherwise_goes_above_an_installed_unit(tmp_path: Path) -
     assert emission.plan(places, {"projctl-a.service": same}) == {}
     assert emission.plan(places, {"projctl-a.service": other}) == {"/e/projctl-a.service": other}
     assert emission.plan(places, {"projctl-b.service": other}) == {"/n/projctl-b.service": other}
+
+
+def test_no_project_owns_what_root_reads() -> None:
+    """A project's runtime directory has its name, and its user writes there."""
+    scope = Scope()
+    sockets = [scope.runtime / "agent.sock", scope.runtime / "helper.sock"]
+    names = {path.name.removesuffix(".sock") for path in (scope.generated, marks_of_down(scope), *sockets)}
+    assert names <= RESERVED_NAMES
 
 
 @pytest.mark.parametrize("words", [[], ["a", "b"], ["--dry"], ["-a", "b", "c"]])

@@ -98,7 +98,7 @@ def _check_project(name: str, entry: Entry, written: Mapping[str, Entry]) -> Pro
     if not re.fullmatch(NAME_PATTERN, name):
         return Problem(f'cannot call a project "{shorten(name)}"', entry.key, "$.projects", _NAME_RULE)
     if name in RESERVED_NAMES:
-        hint = f"projctl's own units have the names: {', '.join(sorted(RESERVED_NAMES))}"
+        hint = f"projctl itself uses the names: {', '.join(sorted(RESERVED_NAMES))}"
         return Problem(f'cannot call a project "{name}"', entry.key, "$.projects", hint)
     if name in written:
         first = written[name].key.place

@@ -10,8 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 NAME_PATTERN = r"[a-z][a-z0-9-]{0,62}"
-#: `projctl-agent.service` and its sockets are ours; a project of that name would replace them.
-RESERVED_NAMES = frozenset({"agent", "agent-helper", "agent-metrics", "agent-pause"})
+#: Ours are `projctl-agent.service` and what belongs to it, and in /run/projctl, where each project has a directory of
+#: its own user's, what root reads and believes. A project of such a name would replace them.
+RESERVED_NAMES = frozenset(
+    {"agent", "agent-helper", "agent-metrics", "agent-pause", "down", "generated", "helper"}
+)
 TARGET = "projctl.target"
 SLICE = "projctl.slice"
 SHARDS = 64

@@ -115,13 +115,16 @@ def test_what_changed_but_its_sockets_is_taken_over(generated_lab: Lab) -> None:
 def test_only_the_broken_project_is_skipped(generated_lab: Lab) -> None:
     lab = generated_lab
     wrong = {"broken": server(listen="80a"), "homeless": server(listen=3402) | {"path": "/nowhere"}}
+    wrong |= {"ghost": server(listen=3403) | {"user": "nobody-there"}}
     write(lab, {"shop": server(listen=3400), "unnumbered": server(), **wrong})
     write(lab, {"thief": server(listen=3400)}, MORE.replace("more", "with"))
-    reload(lab)
+    # Who asked systemd for that user would wait until it gives up.
+    lab.run(["timeout", "20", "systemctl", "daemon-reload"])
     wait_for(lambda: listens(lab, 3400))
     said = journal(lab)
     assert "test.yaml:" in said and "$.projects.broken.listen: must be a port" in said
     assert "$.projects.homeless.path: " in said
+    assert '$.projects.ghost.user: unknown user "nobody-there"' in said
     assert "$.projects.unnumbered.listen: cannot give a port here" in said
     assert "with.yaml:" in said and "$.projects.thief.listen" in said
     loaded = lab.run(
@@ -159,3 +162,17 @@ def test_a_store_without_installed_units_serves(generated_lab: Lab) -> None:
     reload(lab)
     wait_for(lambda: listens(lab, 3400) and listens(lab, port))
     assert "200 OK" in get(lab, port)
+
+
+def test_an_apply_that_failed_takes_nothing_down(generated_lab: Lab) -> None:
+    lab = generated_lab
+    write(lab, {"blog": server(listen=3401)})
+    projctl(lab, "apply", "--no-preflight")
+    write(lab, {"shop": server(listen=3400)}, MORE)
+    reload(lab)
+    wait_for(lambda: listens(lab, 3400))
+    # It forgets what it had kept; what was generated since still names that.
+    lab.run(["rm", f"{generator.RENDERED}/index.json"])
+    reload(lab)
+    assert "200 OK" in get(lab, 3400)
+    assert "200 OK" in get(lab, 3401)

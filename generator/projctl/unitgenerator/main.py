@@ -59,12 +59,8 @@ def _generate(arguments: list[str], tell: Callable[[str], None]) -> int:
     files = store.manifests_in(MANIFESTS)
     now = store.digests(files)
     generated, rendered = store.read(GENERATED), store.read(RENDERED)
-    failed = False
-    if now and now == rendered.manifests:
-        units = _texts(rendered, rendered.projects, places.there)
-    elif now and now == generated.manifests:
-        units = _texts(rendered, generated.kept, places.there) | _texts(generated, generated.projects)
-    else:
+    failed, units = False, _kept(now, generated, rendered, places)
+    if units is None:
         units, failed = _fresh(files, now, (generated, rendered), places, tell, save=not dry)
     written = emission.plan(places, units)
     if dry:
@@ -72,6 +68,21 @@ def _generate(arguments: list[str], tell: Callable[[str], None]) -> int:
     else:
         emission.write(written, emission.links(places, written))
     return 1 if failed else 0
+
+
+def _kept(
+    now: dict[str, str], generated: store.Store, rendered: store.Store, places: emission.Places
+) -> dict[str, str] | None:
+    """The units of these very manifests, as they were kept; None where they were not, or not all of them."""
+    try:
+        if now and now == rendered.manifests:
+            return _texts(rendered, rendered.projects, places.there)
+        if now and now == generated.manifests:
+            others = _texts(rendered, generated.kept, places.there)
+            return others | _texts(generated, generated.projects)
+    except (KeyError, OSError):  # the one store was replaced while the other still names what was in it
+        pass
+    return None
 
 
 def _texts(known: store.Store, names: Iterable[str], there: frozenset[str] = frozenset()) -> dict[str, str]:
@@ -95,6 +106,8 @@ def _fresh(
     from projctl.scope import Scope
     from projctl.unitgenerator import fresh
 
+    # systemd, which would be asked for users it makes up, waits for this very program: nss-systemd must not ask it.
+    os.environ["SYSTEMD_NSS_DYNAMIC_BYPASS"] = "1"
     found = fresh.make(files, Scope(), stores, places)
     for problem in found.problems:
         tell(str(problem))
