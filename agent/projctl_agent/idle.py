@@ -90,7 +90,7 @@ class Track:
     """What is remembered from look to look: the last use and why, and the shares of CPU last and of a quiet server.
 
     `moved` is when something last told of data, for connections that do not tell it themselves; `busy` is the last
-    use by anything but connections that were merely open.
+    use by anything but connections that were merely open; `planned` is when the next look was to be.
     """
 
     started: float
@@ -101,6 +101,7 @@ class Track:
     moved: float = 0.0
     cpu_share: float | None = None
     busy: float = 0.0
+    planned: float | None = None
 
 
 class Use(NamedTuple):
@@ -293,7 +294,8 @@ def look(policy: Policy, track: Track, now: Observation) -> tuple[Track, Decisio
     if found and found.at > track.last_use:
         track = replace(track, last_use=found.at, last_reason=found.reason)
     track = replace(track, moved=moved, busy=max(track.busy, busy.at if busy else 0.0))
-    return track, decide(policy, track, now.taken, counts_until)
+    decision = decide(policy, track, now.taken, counts_until)
+    return replace(track, planned=decision.next_look), decision
 
 
 def decide(policy: Policy, track: Track, now: float, counts_until: float = 0.0) -> Decision:
@@ -315,10 +317,16 @@ def decide(policy: Policy, track: Track, now: float, counts_until: float = 0.0) 
     held = holds or ("min_uptime" if idle >= policy.idle_stop else None)
     # Counters keep what moved, and use before the last idle time postpones nothing.
     rests = bool(held) and track.previous.counted
-    wait = pace.wait(policy.idle_stop, due - now, free=least - policy.idle_stop - now, rests=rests)
-    return Decision(
-        False, track.last_reason, held, idle, uptime, due if wait == due - now else now + wait, due
-    )
+    base = _grid(policy.idle_stop, track, now)
+    wait = pace.wait(policy.idle_stop, due - base, free=least - policy.idle_stop - base, rests=rests)
+    following = due if wait == due - base else max(now, base + wait)
+    return Decision(False, track.last_reason, held, idle, uptime, following, due)
+
+
+def _grid(idle_stop: float, track: Track, now: float) -> float:
+    """From when to count to the next look: a look that came late must not put off all that follow."""
+    planned = now if track.planned is None or track.last_use == now else track.planned
+    return planned if 0 <= now - planned < pace.step(idle_stop) / 2 else now
 
 
 def woken(track: Track, now: float) -> Track:

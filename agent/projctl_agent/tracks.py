@@ -36,7 +36,7 @@ def parse(text: str) -> dict[str, Track]:
 
 def _track(
     *, started: object, last_use: object, last_reason: object, previous: dict[str, Any], quiet_rate: object,
-    moved: object, cpu_share: object, busy: object,
+    moved: object, cpu_share: object, busy: object, planned: object,
 ) -> Track:  # fmt: skip
     if not isinstance(last_reason, str):
         raise TypeError("a reason must be a text")
@@ -49,6 +49,7 @@ def _track(
         _number(moved),
         _number_or_none(cpu_share),
         _number(busy),
+        _number_or_none(planned),
     )
 
 

@@ -45,13 +45,15 @@ def story(lab: Lab, idle: int) -> tuple[str, ...]:
     time.sleep(idle / 2)
     wakes, seconds = switches(lab) - before, time.monotonic() - begun
     wait_for(lambda: len(stops(lab)) == known + RUNNING, idle + 30)
+    entries = stops(lab)[known:]
     late = [
         int(entry["_SOURCE_REALTIME_TIMESTAMP"]) / 1e6 - used[entry["PROJCTL_PROJECT"]] - idle
-        for entry in stops(lab)[known:]
+        for entry in entries
     ]
+    told = ", ".join(sorted({entry["PROJCTL_ACTIVITY"] for entry in entries}))
     looks = seconds / max(idle / 20, 0.5) * RUNNING
     return (
-        str(idle), f"{min(late):.2f}", f"{max(late):.2f}", f"{max(2.0, idle / 20):.2f}", str(wakes),
+        str(idle), told, f"{min(late):.2f}", f"{max(late):.2f}", f"{max(2.0, idle / 20):.2f}", str(wakes),
         f"{looks:.0f}", f"{wakes / looks:.1f}",
     )  # fmt: skip
 
@@ -63,6 +65,7 @@ def run() -> None:
         rows = [story(lab, idle) for idle in TIMES]
         head = (
             "idle time s",
+            "last use",
             "late s: least",
             "most",
             "allowed",
@@ -71,7 +74,7 @@ def run() -> None:
             "wake-ups a look",
         )
         table.show(head, rows)
-        time.sleep(SLEEP)  # until the chores rest
+        time.sleep(2 * SLEEP)  # until the chores rest
         before = switches(lab)
         time.sleep(SLEEP)
         print(f"\nwake-ups in {SLEEP} s while all {RUNNING} sleep: {switches(lab) - before}")
