@@ -222,6 +222,9 @@ def test_the_journal_cannot_be_forged(stage: Stage) -> None:
         ("stop", "projctl-rights@0.service", True),
         ("stop", AGENT, False),
         ("stop", "projctl-agent@0.service", False),
+        ("stop", "projctl-agent-pause@rights.service", True),
+        ("start", "projctl-agent-pause@rights.service", False),
+        ("stop", "projctl-agent-pause@0.service", False),
         ("stop", "dbus.service", False),
     ],
 )
