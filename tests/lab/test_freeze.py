@@ -47,6 +47,7 @@ PROJECTS = {
         "run": f"{sys.executable} -m http.server --bind 127.0.0.1 $PORT",
     },
     "closed": counting(5010),
+    "pool": counting(5012) | {"warm": "always"},
     "loop": {"path": str(APPS), "listen": 5011, "idle": SOON, "run": "uvicorn asgi:app --loop uvloop"},
 }  # fmt: skip
 #: What an administrator may order, by the name of the project that it is ordered for, each on a port of its own.
@@ -218,6 +219,12 @@ def test_gunicorn_keeps_its_workers(stage: Stage) -> None:
     wait_until_frozen(stage, "workers")
     said = stage.entries(_SYSTEMD_UNIT="projctl-workers.service")
     assert not [entry["MESSAGE"] for entry in said if "TIMEOUT" in str(entry["MESSAGE"])]
+
+
+def test_what_is_warm_is_frozen_before_anybody_came(stage: Stage) -> None:
+    wait_until_frozen(stage, "pool")
+    (pid,) = stage.show("projctl-pool.service", "MainPID")
+    assert once(stage, 5012) == (1, pid)
 
 
 def test_uvloop_keeps_a_byte_in_a_pipe_for_a_lock(stage: Stage) -> None:
