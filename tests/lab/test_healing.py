@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,8 @@ def test_the_pauses_of_a_crashing_server_grow_and_end_with_an_apply(
         entries = stage.entries(MESSAGE_ID=STARTING, UNIT="projctl-broken.service")
         starts = [int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6 for entry in entries]
         gaps = [later - earlier for earlier, later in pairwise(starts)]
-        assert gaps[0] < 2 <= gaps[1] < 4
+        assert gaps[0] >= 1
+        assert gaps[1] >= 2  # systemd alone would have waited one second again
         wait_for(lambda: projects(stage.lab)["broken"]["state"] == "failed", "projctl to say that it failed")
         # What waits all the while is answered as soon as the server is mended.
         change(stage, wanted, broken=server(listen=5001, idle="never"))
@@ -97,10 +99,12 @@ def test_the_pauses_of_a_crashing_server_grow_and_end_with_an_apply(
 def test_a_restart_by_hand_waits_for_no_pause(stage: Stage, wanted: dict[str, Any]) -> None:
     change(stage, wanted, stuck={**BROKEN, "listen": 5005})
     stage.systemctl("start", "--no-block", "projctl-stuck.service")
-    shown(stage, "stuck", r"crash: exit status 3, [34] times, next start in [0-9] s")
+    shown(stage, "stuck", r"crash: exit status 3, 4 times, next start in [78] s")
+    due = time.monotonic() + 6
     before = stage.starts("stuck")
     projctl(stage.lab, "restart", "stuck", check=False)
-    wait_for(lambda: stage.starts("stuck") > before, "another start", 2.0)
+    wait_for(lambda: stage.starts("stuck") > before, "another start")
+    assert time.monotonic() < due, "it has waited for the pause"
     shown(stage, "stuck", r"crash: exit status 3, .*next start in [0-9]+ s")
     projctl(stage.lab, "stop", "stuck")
     wait_for(lambda: stage.status()["stuck"]["state"] == "asleep", "nothing to wait for")
