@@ -27,6 +27,8 @@ TIMER = "org.freedesktop.systemd1.Timer"
 SLICE = "org.freedesktop.systemd1.Slice"
 #: Seconds to wait for an answer of the manager; a daemon-reload of a large fleet takes some.
 _PATIENCE = 25.0
+#: Questions that may be under way: dbus-fast fails, and the connection with it, once the socket's buffer is full.
+_AT_ONCE = 64
 _MATCHES = (
     f"type='signal',sender='{_SYSTEMD}',interface='{_PROPERTIES}',member='PropertiesChanged',"
     f"path_namespace='/org/freedesktop/systemd1/unit',arg0='{_UNIT}'",
@@ -66,6 +68,7 @@ class Bus:
 
     def __init__(self, bus: MessageBus, listener: Listener) -> None:
         self._bus = bus
+        self._places = asyncio.Semaphore(_AT_ONCE)
         self._listener = listener
         bus.add_message_handler(self._receive)
 
@@ -155,7 +158,7 @@ class Bus:
             body=list(body),
         )
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with self._places, asyncio.timeout(_PATIENCE):
                 reply = await self._bus.call(message)
         except TimeoutError:
             raise BusError(f"cannot get an answer to {member} within {_PATIENCE:g} s") from None
