@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from projctl_agent import statefile
 from projctl_agent.lifecycle import BUCKETS, Ledger, Run, Totals
-from projctl_agent.names import instance_of_service
+from projctl_agent.statefile import count, instance
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _VERSION = 1
 _T = TypeVar("_T")
@@ -23,34 +24,28 @@ def dump(ledger: Ledger, cursor: str) -> str:
     )
 
 
-def parse(text: str) -> tuple[Ledger, str]:
+def parse(content: str) -> tuple[Ledger, str]:
     """Ledger and cursor of a checkpoint; raises ValueError for anything that dump did not write."""
     try:
-        data = json.loads(text)
+        data = json.loads(content)
         if data["version"] != _VERSION:
             raise ValueError("another version")
         cursor, ledger = data["cursor"], data["ledger"]
-        projects = {_project(name): _totals(totals) for name, totals in ledger["projects"].items()}
+        projects = {instance(name): _totals(totals) for name, totals in ledger["projects"].items()}
         return Ledger(projects, _typed(ledger["boot"], str)), _typed(cursor, str)
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a checkpoint: {error!r}") from None
 
 
-def _project(name: str) -> str:
-    if instance_of_service(f"projctl-{name}.service") != (name, False):
-        raise ValueError(f"not a project: {name!r}")
-    return name
-
-
 def _totals(data: dict[str, Any]) -> Totals:
     runs = {_typed(key, str): _run(run) for key, run in data["runs"].items()}
     totals = Totals(**{**data, "runs": runs})
-    for reason, count in totals.stops.items():
+    for reason, number in totals.stops.items():
         _typed(reason, str)
-        _count(count)
+        count(number)
     if len(totals.durations) != len(BUCKETS) + 1:
         raise ValueError("other buckets")
-    for count in (
+    for number in (
         totals.starts,
         totals.rearmed,
         totals.leaks,
@@ -59,7 +54,7 @@ def _totals(data: dict[str, Any]) -> Totals:
         totals.ordered_at,
         *totals.durations,
     ):
-        _count(count)
+        count(number)
     for text in (totals.last_reason, totals.decided, totals.ordered, *totals.ended):
         _typed(text, str)
     _typed(totals.told_no_counters, bool)
@@ -71,8 +66,8 @@ def _run(data: dict[str, Any]) -> Run:
     run = Run(**data)
     for text in (run.unit, run.boot, run.exit, run.ordered, *run.figures):
         _typed(text, str)
-    for count in (run.realtime, run.monotonic, run.ready, run.latest):
-        _count(count)
+    for number in (run.realtime, run.monotonic, run.ready, run.latest):
+        count(number)
     for value in run.figures.values():
         _typed(value, (str, int, float))
     for flag in (run.active, run.stopping, run.out_of_memory, run.frontend, run.probe_failed):
@@ -86,40 +81,12 @@ def _typed(value: object, kind: type[_T] | tuple[type[_T], ...]) -> _T:
     return value
 
 
-def _count(value: object) -> None:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"must be a count, {value!r} is not")
-
-
 def load(path: Path) -> tuple[Ledger, str]:
     """The checkpoint in a file; an empty ledger without one. Raises ValueError where it is damaged."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return Ledger(), ""
-    except OSError as error:
-        raise ValueError(str(error)) from None
-    return parse(text)
+    content = statefile.read(path)
+    return (Ledger(), "") if content is None else parse(content)
 
 
 def save(path: Path, ledger: Ledger, cursor: str) -> None:
     """Replace the checkpoint as a whole. Raises OSError."""
-    replace_file(path, dump(ledger, cursor))
-
-
-def replace_file(path: Path, text: str, *, surely: bool = True) -> None:
-    """Replace a file at once: a crash leaves the old one or the new one, a power cut too if it is to be sure.
-
-    Raises OSError.
-    """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            if surely:
-                file.flush()
-                os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    statefile.replace(path, dump(ledger, cursor))

@@ -7,9 +7,9 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from projctl_agent.checkpoint import replace_file
+from projctl_agent import statefile
 from projctl_agent.clock import system
-from projctl_agent.names import instance_of_service
+from projctl_agent.statefile import count, instance, number, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,13 +52,8 @@ class Holds:
 
     def load(self) -> None:
         """Take over what another agent saved. Raises ValueError where it is damaged."""
-        try:
-            text = self._path.read_text(encoding="utf-8") if self._path else ""
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise ValueError(str(error)) from None
-        self._holds = parse(text) if text else {}
+        content = statefile.read(self._path) if self._path else None
+        self._holds = parse(content) if content else {}
 
     def hold(self, instances: Iterable[str], hold: Hold) -> None:
         """Hold these instances in place of what held them before. Raises OSError where it cannot be saved."""
@@ -97,7 +92,7 @@ class Holds:
     def _replace(self, holds: dict[str, Hold], now: float) -> None:
         kept = {name: hold for name, hold in holds.items() if not hold.is_over(now - _REMEMBERED)}
         if self._path:
-            replace_file(self._path, dump(kept))
+            statefile.replace(self._path, dump(kept))
         self._holds = kept
 
 
@@ -106,32 +101,18 @@ def dump(holds: dict[str, Hold]) -> str:
     return json.dumps({"version": _VERSION, "holds": {name: asdict(hold) for name, hold in holds.items()}})
 
 
-def parse(text: str) -> dict[str, Hold]:
+def parse(content: str) -> dict[str, Hold]:
     """The holds of a text by instance; raises ValueError for anything that dump did not write."""
     try:
-        data = json.loads(text)
+        data = json.loads(content)
         if data["version"] != _VERSION:
             raise ValueError("another version")
-        return {_instance(name): _hold(**hold) for name, hold in data["holds"].items()}
+        return {instance(name): _hold(**hold) for name, hold in data["holds"].items()}
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not the holds of an agent: {error!r}") from None
 
 
-def _instance(name: str) -> str:
-    if instance_of_service(f"projctl-{name}.service") != (name, False):
-        raise ValueError(f"not a project: {name!r}")
-    return name
-
-
 def _hold(*, uid: object, since: object, until: object, boot: object, offset: object) -> Hold:
-    if not isinstance(boot, str):
-        raise TypeError("a boot must be a text")
-    if type(uid) is not int or uid < 0:
-        raise ValueError(f"must be a user's number, {uid!r} is not")
-    return Hold(uid, _moment(since), None if until is None else _moment(until), boot, _moment(offset))
-
-
-def _moment(value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise ValueError(f"must be a moment, {value!r} is not")
-    return float(value)
+    return Hold(
+        count(uid), number(since), None if until is None else number(until), text(boot), number(offset)
+    )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from projctl_agent.checkpoint import replace_file
+from projctl_agent import statefile
 from projctl_agent.idle import Observation, Packets, Track
+from projctl_agent.statefile import count, number, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,10 +23,10 @@ def dump(tracks: Mapping[str, Track]) -> str:
     return json.dumps(data, separators=(",", ":"), default=sorted)  # connections are sets
 
 
-def parse(text: str) -> dict[str, Track]:
+def parse(content: str) -> dict[str, Track]:
     """The tracks of a text by invocation; raises ValueError for anything that dump did not write."""
     try:
-        data = json.loads(text)
+        data = json.loads(content)
         if data["version"] != _VERSION:
             raise ValueError("another version")
         return {key: _track(**track) for key, track in data["tracks"].items()}
@@ -38,17 +38,15 @@ def _track(
     *, started: object, last_use: object, last_reason: object, previous: dict[str, Any], quiet_rate: object,
     moved: object, cpu_share: object, busy: object, planned: object,
 ) -> Track:  # fmt: skip
-    if not isinstance(last_reason, str):
-        raise TypeError("a reason must be a text")
     return Track(
-        _number(started),
-        _number(last_use),
-        last_reason,
+        number(started),
+        number(last_use),
+        text(last_reason),
         _observation(**previous),
         _number_or_none(quiet_rate),
-        _number(moved),
+        number(moved),
         _number_or_none(cpu_share),
-        _number(busy),
+        number(busy),
         _number_or_none(planned),
     )
 
@@ -66,59 +64,42 @@ def _observation(
     ):
         raise TypeError("not an observation")
     return Observation(
-        taken=_number(taken),
-        bytes_in=_count(bytes_in),
-        bytes_out=_count(bytes_out),
+        taken=number(taken),
+        bytes_in=count(bytes_in),
+        bytes_out=count(bytes_out),
         counted=counted,
-        connections=None if connections is None else frozenset(map(_count, connections)),
+        connections=None if connections is None else frozenset(map(count, connections)),
         received=_number_or_none(received),
         sent=_number_or_none(sent),
-        opaque=_count(opaque),
-        queue=_count(queue),
+        opaque=count(opaque),
+        queue=count(queue),
         cpu_seconds=_number_or_none(cpu_seconds),
         mixed=mixed,
         program_held=_number_or_none(program_held),
-        epoch=_count(epoch),
+        epoch=count(epoch),
         closed=_number_or_none(closed),
         packets=_packets(packets),
         segments=_packets(segments),
     )
 
 
-def _number(value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise ValueError(f"must be a number, {value!r} is not")
-    return float(value)
-
-
 def _packets(value: object) -> Packets:
     if not isinstance(value, list):
         raise TypeError("not a pair")
     received, sent = value
-    return Packets(_count(received), _count(sent))
+    return Packets(count(received), count(sent))
 
 
 def _number_or_none(value: object) -> float | None:
-    return None if value is None else _number(value)
-
-
-def _count(value: object) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"must be a count, {value!r} is not")
-    return value
+    return None if value is None else number(value)
 
 
 def load(path: Path) -> dict[str, Track]:
     """The tracks in a file; none without one. Raises ValueError where it is damaged."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise ValueError(str(error)) from None
-    return parse(text)
+    content = statefile.read(path)
+    return {} if content is None else parse(content)
 
 
 def save(path: Path, tracks: Mapping[str, Track]) -> None:
     """Replace the file as a whole. Raises OSError."""
-    replace_file(path, dump(tracks))
+    statefile.replace(path, dump(tracks))

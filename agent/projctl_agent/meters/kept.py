@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import astuple, fields
 from typing import TYPE_CHECKING, Any
 
-from projctl_agent.checkpoint import replace_file
+from projctl_agent import statefile
 from projctl_agent.meters.meter import Meter
 from projctl_agent.meters.project import Meters, Sleep
-from projctl_agent.names import instance_of_service
+from projctl_agent.statefile import count, instance, number, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,71 +35,48 @@ def _data(meters: Meters) -> dict[str, Any]:
     }
 
 
-def parse(text: str) -> tuple[dict[str, Meters], int]:
+def parse(content: str) -> tuple[dict[str, Meters], int]:
     """What dump wrote; raises ValueError for anything else."""
     try:
-        data = json.loads(text)
+        data = json.loads(content)
         if data["version"] != _VERSION:
             raise ValueError("another version")
-        projects = {_instance(name): _meters(**of) for name, of in data["projects"].items()}
-        return projects, _count(data["until"])
+        projects = {instance(name): _meters(**of) for name, of in data["projects"].items()}
+        return projects, count(data["until"])
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not the meters of an agent: {error!r}") from None
-
-
-def _instance(name: str) -> str:
-    if instance_of_service(f"projctl-{name}.service") != (name, False):
-        raise ValueError(f"not a project: {name!r}")
-    return name
 
 
 def _meters(*, peak: list[Any], last: list[Any], sleep: list[Any] | None, **kept: list[Any]) -> Meters:
     if unknown := kept.keys() - set(_METERS):
         raise ValueError(f"unknown meter {min(unknown)!r}")
     found = Meters(**{name: _meter(*of) for name, of in kept.items()})  # type: ignore[arg-type]
-    found.peak, found.peak_of = _count(peak[0]), _text(peak[1])
-    found.uptime, found.uptime_of = _figure(last[0]), _text(last[1])
+    found.peak, found.peak_of = count(peak[0]), text(peak[1])
+    found.uptime, found.uptime_of = _figure(last[0]), text(last[1])
     found.sleep = None if sleep is None else _sleep(*sleep)
     return found
 
 
 def _meter(total: object, seen: dict[str, object]) -> Meter:
-    return Meter(_figure(total), {_text(run): _figure(figure) for run, figure in seen.items()})
+    return Meter(_figure(total), {text(run): _figure(figure) for run, figure in seen.items()})
 
 
 def _sleep(key: object, boot: object, since: object) -> Sleep:
-    return Sleep(_text(key), _text(boot), _count(since))
+    return Sleep(text(key), text(boot), count(since))
 
 
 def _figure(value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
+    if number(value) < 0:
         raise ValueError(f"must be a figure, {value!r} is not")
-    return float(value)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"must be a text, {value!r} is not")
-    return value
-
-
-def _count(value: object) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"must be a count, {value!r} is not")
-    return value
+    return number(value)
 
 
 def load(path: Path) -> tuple[dict[str, Meters], int]:
     """The meters in a file; none without one. Raises ValueError where it is damaged."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return {}, 0
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(str(error)) from None
-    return parse(text)
+    content = statefile.read(path)
+    return ({}, 0) if content is None else parse(content)
 
 
 def save(path: Path, meters: Mapping[str, Meters], until: int, *, surely: bool) -> None:
     """Replace the file as a whole. Raises OSError."""
-    replace_file(path, dump(meters, until), surely=surely)
+    statefile.replace(path, dump(meters, until), surely=surely)
