@@ -13,7 +13,7 @@ from steps import projctl
 SERVERS = ("gunicorn", "projctl-serve")
 RESTARTS, PROJECTS, CLIENTS = 200, 4, 2
 #: Seconds between two requests of one client.
-PAUSE = 0.005
+PAUSE = 0.02
 
 
 async def stream(stage: Soak, name: str, over: asyncio.Event) -> None:
@@ -25,11 +25,14 @@ async def stream(stage: Soak, name: str, over: asyncio.Event) -> None:
 async def restart_again_and_again(stage: Soak) -> None:
     over = asyncio.Event()
     clients = [asyncio.create_task(stream(stage, name, over)) for name in stage.ports for _ in range(CLIENTS)]
-    for number in range(RESTARTS):
-        name = f"p{number % PROJECTS}"
-        await asyncio.to_thread(projctl, stage.lab, "restart", name, timeout=120)
+    await asyncio.gather(*(restart(stage, name, RESTARTS // PROJECTS) for name in stage.ports))
     over.set()
     await asyncio.gather(*clients)
+
+
+async def restart(stage: Soak, name: str, times: int) -> None:
+    for _ in range(times):
+        await asyncio.to_thread(projctl, stage.lab, "restart", name, timeout=120)
 
 
 def measure(command: list[str]) -> Soak:
