@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from agent_stage import Stage, wait_for
 from metrics_stage import AGENT, SERVERS, ask, calls, running, set_up, shown
-from steps import projctl
+from steps import ENVIRONMENT, projctl
 
 from projctl.lab import Lab
 
@@ -143,6 +144,22 @@ def test_what_was_removed_is_forgotten_and_what_is_down_is_not(stage: Stage) -> 
         "projctl_requests_total",
         "projctl_cpu_seconds_total",
     }
+
+
+MANY = """
+import asyncio
+from projctl_agent.bus import UNIT, Bus, Listener
+async def ask():
+    bus = await Bus.connect(Listener(lambda *_: None, lambda *_: None), user=False)
+    print(len([v for v in await bus.properties(*[("dbus.service", UNIT, "ActiveState")] * 3000) if v == "active"]))
+    bus.close()
+asyncio.run(ask())
+"""
+
+
+def test_more_questions_than_a_socket_holds_are_answered(stage: Stage) -> None:
+    done = stage.lab.run([sys.executable, "-c", MANY], env=ENVIRONMENT, check=False, timeout=60)
+    assert (done.stdout, done.stderr) == ("3000\n", "")
 
 
 def test_a_scrape_asks_once_for_units_and_at_once_for_counters(stage: Stage) -> None:
