@@ -69,9 +69,10 @@ def pause_unit(service: str) -> str:
     return f"{_PAUSE}{service.removeprefix('projctl-')}"
 
 
-def is_pause(unit: str) -> bool:
-    """Whether it is the pause of a project's service."""
-    return unit.startswith(_PAUSE) and instance_of_service(f"projctl-{unit.removeprefix(_PAUSE)}") is not None
+def paused_by(unit: str) -> str | None:
+    """The service of a project whose pause the unit is; None for other units."""
+    service = f"projctl-{unit.removeprefix(_PAUSE)}"
+    return service if unit.startswith(_PAUSE) and instance_of_service(service) else None
 
 
 def project_and_number(instance: str) -> tuple[str, str | None]:

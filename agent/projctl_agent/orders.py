@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from projctl_agent.bus import BusError
@@ -66,7 +67,13 @@ class Orders:
         return [pid for pid in answer.get("holders", ()) if isinstance(pid, int)]
 
     async def freeze(self, service: str, invocation: str) -> None:
-        """Freeze a service until something calls for it. Raises BusError when it is refused."""
+        """Freeze a service until something calls for it. Raises BusError when it is refused.
+
+        That is carried through where who ordered it goes meanwhile: what is frozen unknown would be thawed by no order.
+        """
+        await asyncio.shield(asyncio.ensure_future(self._freeze(service, invocation)))
+
+    async def _freeze(self, service: str, invocation: str) -> None:
         try:
             if self._freezer:
                 await self._freezer.freeze(service, self._told)
@@ -144,7 +151,7 @@ class _Session:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
         self._listening: asyncio.Task[None] | None = None
-        self._answer: asyncio.Future[dict[str, Any]] | None = None
+        self._answers: deque[asyncio.Future[dict[str, Any]]] = deque()
 
     @classmethod
     async def open(cls, told: Callable[[str, str], None], lost: Callable[[], None]) -> _Session:
@@ -154,16 +161,26 @@ class _Session:
         return self
 
     async def ask(self, line: bytes) -> dict[str, Any]:
-        """The answer to one order; one at a time. Raises OSError when the connection ends before it."""
-        self._answer = asyncio.get_running_loop().create_future()
+        """The answer to one order. Raises OSError when the connection ends before it."""
+        answer = asyncio.get_running_loop().create_future()
+        # Answers come in the order of the questions, also to one whose asker has gone.
+        self._answers.append(answer)
         self._writer.write(line)
-        return await self._answer
+        return await answer
 
     def close(self) -> None:
         """End the connection."""
         if self._listening:
             self._listening.cancel()
         self._writer.close()
+        self._break_off()
+
+    def _break_off(self) -> None:
+        """Whoever still waits for an answer gets none."""
+        for answer in self._answers:
+            if not answer.done():
+                answer.set_exception(ConnectionResetError("it ended"))
+        self._answers.clear()
 
     async def _listen(self, told: Callable[[str, str], None], lost: Callable[[], None]) -> None:
         try:
@@ -172,11 +189,10 @@ class _Session:
                 if "thawed" in message:
                     # After whoever waits for the answer before.
                     asyncio.get_running_loop().call_soon(told, message["thawed"], message["reason"])
-                elif self._answer and not self._answer.done():
-                    self._answer.set_result(message)
+                elif self._answers and not (answer := self._answers.popleft()).done():
+                    answer.set_result(message)
         except (OSError, ValueError):
             pass
         self._writer.close()
-        if self._answer and not self._answer.done():
-            self._answer.set_exception(ConnectionResetError("it ended"))
+        self._break_off()
         asyncio.get_running_loop().call_soon(lost)

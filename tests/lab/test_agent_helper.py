@@ -24,8 +24,11 @@ with socket.socket(socket.AF_UNIX) as s:
     s.shutdown(socket.SHUT_WR)
     print(s.makefile().read(), end="")
 """
-#: No file, no marker, another's name, ours but no project's, no unit at all.
-NOT_OURS = ("projctl-none.service", "projctl-hand.service", "dbus.service", "projctl-agent.service", "../x")
+#: No file, no marker, another's name, ours but no project's, the pause of no project, no unit at all.
+NOT_OURS = (
+    "projctl-none.service", "projctl-hand.service", "dbus.service", "projctl-agent.service",
+    "projctl-agent-pause@none.service", "../x",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import json
 from enum import StrEnum
 from typing import NamedTuple
 
-from projctl_agent.names import instance_of_service, instance_of_socket, instance_of_warmth, is_pause
+from projctl_agent.names import instance_of_service, instance_of_socket, instance_of_warmth, paused_by
 
 VERSION = 1
 LONGEST = 4096
@@ -53,7 +53,7 @@ def parse(line: bytes) -> Request:
     if verb == Verb.HOLDERS:
         return Request(Verb.HOLDERS, inodes=_inodes(unit))
     if not isinstance(unit, str) or not (
-        instance_of_service(unit) or instance_of_socket(unit) or instance_of_warmth(unit) or is_pause(unit)
+        instance_of_service(unit) or instance_of_socket(unit) or instance_of_warmth(unit) or paused_by(unit)
     ):
         raise RefusedError("must name a service or socket of a project")
     if verb in _OF_SERVICES and (instance_of_service(unit) or ("", True))[1]:

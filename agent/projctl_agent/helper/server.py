@@ -12,7 +12,7 @@ from projctl_agent.bus import Bus, BusError, Listener
 from projctl_agent.helper import holders, ours, requests
 from projctl_agent.helper.freezer import Freezer
 from projctl_agent.helper.requests import RefusedError, Request, Verb
-from projctl_agent.names import is_pause
+from projctl_agent.names import paused_by
 from projctl_agent.notify import give_signs_of_life, listening_sockets, notify
 
 if TYPE_CHECKING:
@@ -105,9 +105,8 @@ class _Desk:
             if request.verb is Verb.HOLDERS:
                 # In a thread: what is frozen must not wait until all processes are looked through.
                 return _answer(holders=await asyncio.to_thread(holders.find, request.inodes))
-            # The template of pauses is the agent's own, and comes from a package as it is.
-            if not is_pause(request.unit):
-                await ours.check(self._bus, request.unit)
+            # The template of pauses is the agent's own, and comes from a package as it is; whom it holds up does not.
+            await ours.check(self._bus, paused_by(request.unit) or request.unit)
             await self._do(request, tell)
         except (RefusedError, BusError) as error:
             return _answer(error=str(error))
