@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from contextlib import nullcontext
@@ -11,12 +12,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from projctl_agent.access import kept, lines
+from projctl_agent.access import kept, lines, logs
 from projctl_agent.access.lines import Request
 from projctl_agent.access.patience import Patience
 from projctl_agent.access.tally import FIRSTS, Log, Moment, Tally
+from projctl_agent.journal import system_scope
+from projctl_agent.settings import interpret
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 READ = lines.reader(lines.JSON, nullcontext())
@@ -161,3 +165,61 @@ def test_what_dump_did_not_write_is_refused(path: tuple[str, ...], value: object
     inner[path[-1]] = value
     with pytest.raises(ValueError):  # noqa: PT011  the message names the place, the kind is what counts
         kept.parse(json.dumps(data))
+
+
+class _Endless:
+    """A journal in which one unit's lines never end and take a millisecond each; of all others there is one line."""
+
+    def __init__(self, scope: object) -> None:
+        self.cursor = str
+
+    def read(self, unit: str, cursor: str) -> Iterator[str]:
+        while unit == "projctl-loud.service":
+            time.sleep(0.001)
+            yield "x"
+        yield '{"status": 200}'
+
+    def moment(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_one_who_writes_without_end_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "Pass", _Endless)
+    found = logs.AccessLogs(system_scope(), None, print)
+    sections = {name: {"AccessLog": "json"} for name in ("loud", "quiet")}
+    wanted = [interpret(f"projctl-{name}.service", section) for name, section in sections.items()]
+    found.seen(one for one in wanted if one)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async def act() -> None:
+        counting = asyncio.ensure_future(count())
+        assert not await found.read(0.2)
+        counting.cancel()
+        await found.read(0.1)
+
+    asyncio.run(act())
+    assert turns > 4
+    assert found.logs()["quiet"].tally.codes == {"200": 1}
+
+
+def test_one_that_is_removed_meanwhile_ends_no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "Pass", _Endless)
+    found = logs.AccessLogs(system_scope(), None, print)
+    wanted = interpret("projctl-loud.service", {"AccessLog": "json"})
+    found.seen([wanted] if wanted else [])
+
+    async def act() -> None:
+        reading = asyncio.ensure_future(found.read(0.2))
+        await asyncio.sleep(0.05)
+        found.forget(["loud"])
+        assert not await reading
+        assert await found.read(0.1)
+
+    asyncio.run(act())

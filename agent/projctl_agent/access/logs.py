@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from projctl_agent.journal import Scope
     from projctl_agent.settings import Settings
 
-#: Lines that are taken between two breaths of the event loop.
-_BATCH = 500
+#: Seconds of reading between two breaths of the event loop: lines may be made to take long.
+_BREATH = 0.02
 #: Seconds that one line may take to match, and how many such lines end the reading of this log.
 _PATIENCE, _SLOW_LINES = 0.05, 3
 #: Seconds after a project was last seen running until its last lines are in the journal for sure.
@@ -92,6 +92,9 @@ class AccessLogs:
             try:
                 for instance in list(self._due):
                     if instance in self._due and not await self._read(instance, reading, deadline):
+                        # Who writes more than can be read waits for the others.
+                        if instance in self._due:
+                            self._due[instance] = self._due.pop(instance)
                         return False
             finally:
                 reading.close()
@@ -104,7 +107,7 @@ class AccessLogs:
             instance, log, reading, deadline
         ):
             return False
-        if begun - self._due[instance] > _GRACE:
+        if begun - self._due.get(instance, begun) > _GRACE:
             del self._due[instance]
         return True
 
@@ -115,21 +118,22 @@ class AccessLogs:
             self._give_up(instance, log, f"its pattern {error}")
             return True
         entries = self._entries(instance, log, reading)
-        slow, count = 0, 0
+        slow, some, breath = 0, False, time.monotonic() + _BREATH
         try:
-            for count, entry in enumerate(entries, 1):
+            for entry in entries:
+                some = True
                 slow += entry is not None and not _take(log.tally, entry, read, reading)
                 if slow >= _SLOW_LINES:
                     self._give_up(instance, log, "its pattern takes too long")
                     return True
-                if count % _BATCH == 0:
-                    log.cursor = reading.cursor()
+                if (now := time.monotonic()) > breath:
+                    log.cursor, breath = reading.cursor(), now + _BREATH
                     await asyncio.sleep(0)
-                    if time.monotonic() > deadline:
+                    if now > deadline:
                         return False
         finally:
             # Figures and place belong together, whatever ended this.
-            if count:
+            if some:
                 self._unsaved = True
                 log.cursor = reading.cursor()
         return True
