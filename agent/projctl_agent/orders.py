@@ -162,7 +162,7 @@ class _Session:
 
     async def ask(self, line: bytes) -> dict[str, Any]:
         """The answer to one order. Raises OSError when the connection ends before it."""
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         # Answers come in the order of the questions, also to one whose asker has gone.
         self._answers.append(answer)
         self._writer.write(line)
