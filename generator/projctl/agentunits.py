@@ -23,6 +23,7 @@ _SOCKETS = ("projctl-agent.socket", "projctl-agent-metrics.socket")
 _PAUSE = "projctl-agent-pause@.service"
 _HELPER_SOCKET = "projctl-agent-helper.socket"
 _PACKAGED, _PACKAGED_HELPER = "/usr/bin/projctl-agent", "/usr/bin/projctl-agent-helper"
+_PACKAGED_UNITS = Path("/usr/lib/systemd/system")
 _LIBRARIES = ("projctl_agent", "dbus_fast", "prometheus_client", "psutil", "systemd")
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - what the agent's sandbox hides
 
@@ -49,6 +50,12 @@ def executable() -> Path:
     if not found.is_file():
         raise ProjctlError(f"cannot find projctl-agent beside {sys.executable} or on PATH")
     return found.absolute()
+
+
+def packaged(scope: Scope) -> Path | None:
+    """The service that a package of the distribution has installed, which needs no verb of ours."""
+    path = _PACKAGED_UNITS / SERVICE
+    return path if not scope.user and path.exists() else None
 
 
 def files(scope: Scope, units: Path, program: Path | None = None) -> dict[Path, str]:

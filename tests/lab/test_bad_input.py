@@ -106,3 +106,16 @@ def test_a_socket_unit_of_others_that_opens_at_the_next_boot(fresh_lab: Lab) -> 
     # It is passed over where a free port is asked for.
     apply(fresh_lab, {"good": server(listen="auto:3456-3457")})
     assert "200 OK" in get(fresh_lab, 3457)
+
+
+def test_a_second_copy_beside_a_packaged_one(fresh_lab: Lab) -> None:
+    unit = "/usr/lib/systemd/system/projctl-agent.service"
+    fresh_lab.write(unit, "[Service]\nExecStart=/usr/bin/projctl-agent\n")
+    for verb, hint in (
+        ("install", "systemctl enable --now projctl-agent.service"),
+        ("uninstall", "remove the package"),
+    ):
+        result = projctl(fresh_lab, "agent", verb, check=False)
+        assert result.returncode == 1 and unit in result.stderr and hint in result.stderr
+        assert "Traceback" not in result.stderr
+    assert not fresh_lab.file("/etc/systemd/system/projctl-agent.service").exists()

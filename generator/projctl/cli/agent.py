@@ -23,6 +23,11 @@ def install(user: bool, start: bool) -> None:
     """Install the agent's units for this copy of projctl and enable them."""
     scope = Scope(user)
     systemctl.require(scope)
+    if there := agentunits.packaged(scope):
+        raise ProjctlError(
+            f"cannot install the agent: {there} is there from a package",
+            hint=f"use that one: systemctl enable --now {agentunits.SERVICE}; or remove the package first",
+        )
     apply.install_agent(scope, agentunits.files(scope, units_dir(), agentunits.executable()), start=start)
     click.echo(f"installed {agentunits.SERVICE}" + (", running" if start else ""))
 
@@ -34,8 +39,10 @@ def uninstall(user: bool) -> None:
     scope = Scope(user)
     systemctl.require(scope)
     if not (scope.units / agentunits.SERVICE).exists():
+        there = agentunits.packaged(scope)
         raise ProjctlError(
-            f"cannot find {scope.units / agentunits.SERVICE}: the agent is not installed there"
+            f"cannot find {scope.units / agentunits.SERVICE}: the agent is not installed there",
+            hint=f"{there} is a package's: remove the package projctl-agent" if there else None,
         )
     program = agentunits.files(scope, units_dir(), agentunits.executable())
     apply.remove_agent(scope, list(program))
