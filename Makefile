@@ -1,16 +1,18 @@
 # Few verbs; each installs what it needs first. Debian 12 or 13, as root.
 .POSIX:
-.PHONY: help setup demo test lint bench soak clean
+.PHONY: help setup demo test test-vm deb lint bench soak clean
 
 PY = .venv/bin/python
 
 help:
-	@echo "make demo   the whole story in a throw-away systemd, with measured figures"
-	@echo "make test   all tests, those on a real systemd included"
-	@echo "make lint   formatting, types, spelling, shell"
-	@echo "make bench  measurements, printed as tables"
-	@echo "make soak   faults and races by the thousand, printed as tables; about an hour"
-	@echo "make clean  remove what these verbs made here"
+	@echo "make demo     the whole story in a throw-away systemd, with measured figures"
+	@echo "make test     all tests, those on a real systemd included"
+	@echo "make test-vm  the Debian packages, installed on Debian 13 in a virtual machine"
+	@echo "make deb      the Debian packages, into dist/"
+	@echo "make lint     formatting, types, spelling, shell"
+	@echo "make bench    measurements, printed as tables"
+	@echo "make soak     faults and races by the thousand, printed as tables; about an hour"
+	@echo "make clean    remove what these verbs made here"
 
 demo:
 	@.ci/setup demo
@@ -21,6 +23,14 @@ setup:
 
 test: setup
 	@$(PY) -m pytest -n 4 --dist worksteal
+
+test-vm:
+	@.ci/setup vm
+	@python3 -B tests/vm
+
+deb:
+	@.ci/setup vm
+	@packaging/build-deb
 
 lint: setup
 	@$(PY) -m pytest tests/test_linters.py

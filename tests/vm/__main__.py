@@ -1,6 +1,6 @@
 """Boots Debian 13 in a virtual machine, installs the packages there, and shows one claim after the other to hold.
 
-As root; no network is needed once the packages that it installs have been downloaded.
+As root. Roots and disks are kept below the user's cache, so that only the first run downloads anything.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ def main() -> int:
     """0 when every step in the machine passed."""
     with tempfile.TemporaryDirectory(prefix="projctl-vm-") as name:
         work = Path(name)
-        root = image.root()
-        image.fill(work / "disk")
-        disk = image.disk(work / "disk", work / "disk.ext4")
-        return boot.run(root, image.system(root), disk)
+        print("building the packages, twice", flush=True)
+        built = image.fill(work / "disk")
+        print("making the system", flush=True)
+        root = image.root(built)
+        return boot.run(root, image.system(root), image.disk(work / "disk", work / "disk.ext4"))
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ AFTER_REBOOT: list[Callable[[], None]] = []
 def run(*command: str, check: bool = True) -> str:
     """What a command printed, complaints included."""
     result = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, check=False, timeout=600,
         env=os.environ | {"DEBIAN_FRONTEND": "noninteractive", "HOME": "/root", "LANG": "C.UTF-8"},
     )  # fmt: skip
     assert not check or result.returncode == 0, f"{' '.join(command)}: {result.stdout}"
@@ -123,10 +123,9 @@ def after_reboot(function: Callable[[], None]) -> Callable[[], None]:
 
 @step
 def apt_installs_them() -> None:
-    """apt installs projctl with its agent, out of Debian 13's own packages"""
+    """apt installs projctl with its agent; all that they need is Debian 13's own"""
     use_repository("now")
     run("apt-get", "install", "--yes", "projctl")
-    run("apt-get", "install", "--yes", "gunicorn")
     names = ("projctl", "projctl-agent", "python3-projctl-runtime", "python3-uvicorn", "polkitd")
     for name in names:
         assert run("dpkg-query", "--show", "--showformat=${db:Status-Status}", name) == "installed", name
