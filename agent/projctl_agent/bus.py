@@ -77,8 +77,12 @@ class Bus:
         """A connection on which changes are reported. Raises BusError."""
         try:
             address = _user_address() if user else None
-            bus = MessageBus(bus_address=address, bus_type=BusType.SYSTEM, auth_timeout=_PATIENCE)
-            await bus.connect()
+            bus = MessageBus(bus_address=address, bus_type=BusType.SYSTEM)
+            # Its own auth_timeout is younger than the dbus-fast of Debian 13.
+            async with asyncio.timeout(_PATIENCE):
+                await bus.connect()
+        except TimeoutError:
+            raise BusError(f"cannot connect to the bus within {_PATIENCE:g} s") from None
         except Exception as error:  # dbus-fast raises more than it names
             raise BusError(f"cannot connect to the {'session' if user else 'system'} bus: {error}") from None
         self = cls(bus, listener)
