@@ -29,15 +29,17 @@ PATIENCE = 180.0
 TEXT = """\
 version: 1
 defaults:
-  path: /srv/site
-  run: gunicorn app:application
   user: www-data
 projects:
   shop:
+    path: /srv/site
+    run: gunicorn app:application
     listen: 3400
     idle: {stop: 8s, min_uptime: 1s}
     limits: {memory: 96M, cpu: 80%, tasks: 32}
   keeper:
+    path: /srv/site
+    run: gunicorn app:application
     listen: 3401
     idle: 6h
 """
