@@ -50,7 +50,8 @@ AFTER_REBOOT: list[Callable[[], None]] = []
 def run(*command: str, check: bool = True) -> str:
     """What a command printed, complaints included."""
     result = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, check=False, timeout=600,
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        check=False, timeout=600,
         env=os.environ | {"DEBIAN_FRONTEND": "noninteractive", "HOME": "/root", "LANG": "C.UTF-8"},
     )  # fmt: skip
     assert not check or result.returncode == 0, f"{' '.join(command)}: {result.stdout}"
