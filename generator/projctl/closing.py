@@ -22,6 +22,9 @@ def down(scope: Scope, names: Sequence[str]) -> None:
         apply.mark_down(scope, servers, down=True)
         loaded = systemctl.units(scope, "projctl-*")
         systemctl.close(scope, closing_order(unit for unit in loaded if instance_of(unit) in servers))
+        # What systemd had given up is failed still, and the agent opens that again.
+        closed = [unit for unit in loaded if unit.endswith(".socket") and instance_of(unit) in servers]
+        systemctl.reset_failed(scope, closed)
 
 
 def up(scope: Scope, names: Sequence[str]) -> None:

@@ -146,6 +146,11 @@ def test_an_agent_that_comes_later_opens_what_failed_before(stage: Stage, wanted
     provoke(stage, "late", 5004)
     stage.systemctl("start", "projctl-agent.service")
     wait_for(lambda: stage.entries(MESSAGE_ID=REARMED, PROJCTL_PROJECT="late"), "the socket open again")
+    # Nobody opens what was taken down, though it had failed before.
+    wait_for(lambda: not is_given_up(stage, "late"), "it listening")
+    provoke(stage, "late", 5004)
+    projctl(stage.lab, "down", "late")
+    wait_for(lambda: projects(stage.lab)["late"]["state"] == "down", "it down")
 
 
 def test_a_users_own_agent_mends_by_itself() -> None:
