@@ -119,3 +119,20 @@ def test_a_second_copy_beside_a_packaged_one(fresh_lab: Lab) -> None:
         assert result.returncode == 1 and unit in result.stderr and hint in result.stderr
         assert "Traceback" not in result.stderr
     assert not fresh_lab.file("/etc/systemd/system/projctl-agent.service").exists()
+
+
+@pytest.mark.parametrize("place", ["/var/lib/projctl", "/etc/systemd/system"])
+def test_a_full_disk(fresh_lab: Lab, place: str) -> None:
+    apply(fresh_lab, {"good": server(listen=3400)})
+    script = (
+        'cp -a "$1" /srv/kept; mount -t tmpfs -o size=1M full "$1"; cp -a /srv/kept/. "$1"; '
+        'cat /dev/zero >"$1/rest" 2>/dev/null; [ -s "$1/rest" ]'
+    )
+    fresh_lab.run(["sh", "-c", script, "sh", place])
+    before = sorted(path.name for path in fresh_lab.file("/etc/systemd/system").iterdir())
+    write(fresh_lab, {"good": server(listen=3400), "more": server(listen=3401)})
+    result = projctl(fresh_lab, "apply", "--no-preflight", check=False)
+    assert result.returncode == 1 and "no space left on device" in result.stderr.lower()
+    assert "Traceback" not in result.stderr
+    assert sorted(path.name for path in fresh_lab.file("/etc/systemd/system").iterdir()) == before
+    assert "200 OK" in get(fresh_lab, 3400)
