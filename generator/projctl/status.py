@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from projctl import agentlink, installed, systemctl, unitfile
-from projctl.diagnostics import printable
+from projctl.diagnostics import one_line, printable
 from projctl.names import backend_unit, instance_of, service_unit, socket_of
 
 if TYPE_CHECKING:
@@ -158,7 +158,8 @@ def _project(
         hold=agent.get("hold"),
         left_over=tuple(map(printable, agent.get("left_over") or ())),
         signals=agent.get("signals") if up else None,
-        reason=agent.get("reason") or _reason(server, state),
+        # A server may have said it by sd_notify(3).
+        reason=one_line(agent.get("reason") or "") or _reason(server, state),
     )
 
 

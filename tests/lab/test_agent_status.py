@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -110,6 +111,25 @@ def test_a_server_that_is_not_ready_says_what_the_probe_found(stage: Stage) -> N
     late = "(health|start_timeout): not ready within 2 s:"
     reason(stage, "deaf", rf"{late} /bin/false ends with status 1.*")
     reason(stage, "mute", rf"{late} nothing answers on 127.0.0.1:\d+: Connection refused.*")
+
+
+#: Tells systemd again and again, while its readiness probe fails, what would clear the terminal of whoever asks.
+RUDE = r"""
+import os, socket, time
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+    while True:
+        s.sendto(b"STATUS=\x1b[2Jnothing is wrong", os.environ["NOTIFY_SOCKET"].replace("@", "\0", 1))
+        time.sleep(0.02)
+"""
+
+
+def test_what_a_server_says_cannot_drive_a_terminal(stage: Stage) -> None:
+    rude = server(run=[sys.executable, "-c", RUDE], listen=5012, health=["/bin/false"], start_timeout="2s")
+    apply(stage.lab, {"rude": rude | {"server": "native"}})
+    stage.systemctl("start", "--no-block", "projctl-rude.service")
+    reason(stage, "rude", ".*nothing is wrong.*")
+    said = projctl(stage.lab, "status", "rude").stdout
+    assert "\\x1b[2Jnothing is wrong" in said and "\x1b" not in said
 
 
 def restart(stage: Stage, meanwhile: bool = False) -> None:
