@@ -158,7 +158,7 @@ def _project(
         hold=agent.get("hold"),
         left_over=tuple(map(printable, agent.get("left_over") or ())),
         signals=agent.get("signals") if up else None,
-        # A server may have said it by sd_notify(3).
+        # The words may be a server's own, by its answer to a probe or sd_notify(3).
         reason=one_line(agent.get("reason") or "") or _reason(server, state),
     )
 

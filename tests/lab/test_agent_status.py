@@ -113,23 +113,26 @@ def test_a_server_that_is_not_ready_says_what_the_probe_found(stage: Stage) -> N
     reason(stage, "mute", rf"{late} nothing answers on 127.0.0.1:\d+: Connection refused.*")
 
 
-#: Tells systemd again and again, while its readiness probe fails, what would clear the terminal of whoever asks.
+#: Answers with what would clear the terminal of whoever asks for its status.
 RUDE = r"""
-import os, socket, time
-with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
-    while True:
-        s.sendto(b"STATUS=\x1b[2Jnothing is wrong", os.environ["NOTIFY_SOCKET"].replace("@", "\0", 1))
-        time.sleep(0.02)
+import socket
+listener = socket.socket(fileno=3)
+while True:
+    client, _ = listener.accept()
+    client.recv(4096)
+    client.sendall(b"HTTP/1.0 \x1b[2Jfine\r\n\r\n")
+    client.close()
 """
 
 
 def test_what_a_server_says_cannot_drive_a_terminal(stage: Stage) -> None:
-    rude = server(run=[sys.executable, "-c", RUDE], listen=5012, health=["/bin/false"], start_timeout="2s")
-    apply(stage.lab, {"rude": rude | {"server": "native"}})
+    rude = server(run=[sys.executable, "-c", RUDE], listen=5012, health="/", start_timeout="2s")
+    write(stage.lab, {"rude": rude | {"server": "native"}})
+    projctl(stage.lab, "apply", "--no-preflight")
     stage.systemctl("start", "--no-block", "projctl-rude.service")
-    reason(stage, "rude", ".*nothing is wrong.*")
+    reason(stage, "rude", ".* answers \x1b\\[2Jfine.*")
     said = projctl(stage.lab, "status", "rude").stdout
-    assert "\\x1b[2Jnothing is wrong" in said and "\x1b" not in said
+    assert "\\x1b[2Jfine" in said and "\x1b" not in said
 
 
 def restart(stage: Stage, meanwhile: bool = False) -> None:
