@@ -5,7 +5,9 @@ They build on each other and run in this order. The steps after the reboot are t
 
 from __future__ import annotations
 
+import ctypes
 import json
+import mmap
 import os
 import pwd
 import shutil
@@ -24,6 +26,7 @@ SITE = Path("/srv/site")
 MANIFEST = Path("/etc/projctl/projects.d/site.yaml")
 #: What has passed before the reboot.
 NOTES = Path("/var/tmp/steps.json")
+#: As in boot.py.
 PASSED, EXIT_PORT = 42, 0xF4
 PATIENCE = 180.0
 TEXT = """\
@@ -349,6 +352,17 @@ def passes(function: Callable[[], None], rows: list[list[str]]) -> bool:
     return verdict == "ok"
 
 
+def leave() -> None:
+    """End QEMU with the status that only this gives. The kernel has no /dev/port, so it takes an instruction."""
+    ctypes.CDLL(None).ioperm(EXIT_PORT, 1, 1)
+    # mov dx, di; mov al, sil; out dx, al; ret
+    code = bytes.fromhex("6689fa4088f0eec3")
+    page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    page.write(code)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(page))
+    ctypes.CFUNCTYPE(None, ctypes.c_uint16, ctypes.c_uint8)(address)(EXIT_PORT, PASSED)
+
+
 def main() -> None:
     rows: list[list[str]] = json.loads(NOTES.read_text()) if NOTES.exists() else []
     steps = AFTER_REBOOT if rows else STEPS
@@ -361,9 +375,7 @@ def main() -> None:
         return
     print("\n" + "\n".join("  ".join(row) for row in rows), flush=True)
     if good:
-        with Path("/dev/port").open("r+b", buffering=0) as ports:
-            ports.seek(EXIT_PORT)
-            ports.write(bytes([PASSED]))
+        leave()
     run("systemctl", "poweroff", "--force")
 
 
