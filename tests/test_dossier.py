@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from projctl.dossier import describe, entries_about, last_stop
+from projctl import entries
+from projctl.dossier import describe, last_stop
 from projctl.scope import Scope
 
 GOLDEN = Path(__file__).parent / "golden/system-252"
@@ -88,7 +89,7 @@ def test_only_writers_that_can_be_believed_are_matched() -> None:
     """Each of the alternatives holds a field that journald itself sets."""
     for user, own in ((False, ()), (True, (f"_UID={os.getuid()}",))):
         for name in ("shop", "shop@1"):
-            matches = entries_about(Scope(user), name, [f"projctl-{name}.service", f"projctl-{name}.socket"])
+            matches = entries.about(Scope(user), name, [f"projctl-{name}.service", f"projctl-{name}.socket"])
             groups = " ".join(matches).split(" + ")
             assert len(groups) == 4
             for words in (group.split() for group in groups):
