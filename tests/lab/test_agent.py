@@ -261,11 +261,15 @@ def test_the_units_are_sound_and_sandboxed(stage: Stage) -> None:
     )
 
 
+#: Writes an access log of one line, and stays until journald has seen whose it is.
+ACCESS = "ExecStartPost=/bin/sh -c 'echo GET 200 0.5; sleep 1'"
+
+
 def test_a_users_own_agent() -> None:
     with Lab.boot() as lab:
         stage = install_user_agent(lab, "bob")
         log = r"GET (?P<status>\d+) (?P<seconds>[\d.]+)"
-        stage.project("mine", "5001", service="ExecStartPost=/bin/echo GET 200 0.5", AccessLog=log)
+        stage.project("mine", "5001", service=ACCESS, AccessLog=log)
         assert stage.get(5001)
         stage.wait_until_asleep("mine")
         stage.get(5001, "/hold?seconds=3")
