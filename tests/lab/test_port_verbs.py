@@ -207,23 +207,23 @@ def test_a_damaged_registry_loses_nothing_that_is_in_use(clean_lab: Lab, damage:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_two_applies_at_once_never_give_a_port_twice_and_lose_none(clean_lab: Lab, part: int) -> None:
-    write(clean_lab, {})
+def test_two_applies_at_once_never_give_a_port_twice_and_lose_none(fresh_lab: Lab, part: int) -> None:
+    write(fresh_lab, {})
     for number in range(part, ROUNDS, PARTS):
         names = {side: {f"{side}{n}" for n in range(1 + (number + offset) % 3)}
                  for offset, side in enumerate(("one", "two"))}  # fmt: skip
         for side, fleet in names.items():
-            write(clean_lab, {name: server(listen="auto:5001-5009") for name in fleet}, f"/srv/{side}.yaml")
-        running = [start(clean_lab, "apply", "-f", f"/srv/{side}.yaml", "--no-preflight") for side in names]
+            write(fresh_lab, {name: server(listen="auto:5001-5009") for name in fleet}, f"/srv/{side}.yaml")
+        running = [start(fresh_lab, "apply", "-f", f"/srv/{side}.yaml", "--no-preflight") for side in names]
         # Whoever comes third finds nothing left to do but to wait.
-        running.append(start(clean_lab, "apply", "-f", "/srv/one.yaml", "--no-preflight"))
+        running.append(start(fresh_lab, "apply", "-f", "/srv/one.yaml", "--no-preflight"))
         for process in running:
             _, said = process.communicate(timeout=120)
             assert (process.returncode, said) == (0, "")
-        ports = given(clean_lab)
+        ports = given(fresh_lab)
         assert {project for project, _ in ports} == names["one"] | names["two"]
         assert len(set(ports.values())) == len(ports)
-        assert listening(clean_lab) == {
+        assert listening(fresh_lab) == {
             f"projctl-{name}.socket": f"[::]:{port}" for (name, _), port in ports.items()
         }
 
