@@ -14,6 +14,7 @@ from projctl.diagnostics import Problem, ProjctlError, ordered, raise_errors
 from projctl.names import project_of
 from projctl.owners import Owners, place_of
 from projctl.server import Target
+from projctl.unitfile import OLDEST
 from projctl.unitgenerator import configuration, store
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
     from projctl.model import Fleet, Project
     from projctl.scope import Scope
-
-#: Rendered for when nothing tells: the oldest version that is supported; newer ones understand all of it.
-OLDEST = 252
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,7 @@ class Build:
 
 def wanted(files: Sequence[Path], scope: Scope, *, systemd_version: int | None = None) -> Build:
     """Every unit that should be there; raises all problems at once."""
+    rendered_for = target(scope, systemd_version)
     sources = list(files) or manifest.find(scope.manifests)
     if not sources and not scope.manifests.is_dir():
         raise ProjctlError(
@@ -60,7 +59,6 @@ def wanted(files: Sequence[Path], scope: Scope, *, systemd_version: int | None =
     kept = owners.kept(there, fleet)
     addresses, recorded, more = claims.assign(fleet, scope, there, kept)
     raise_errors([*problems, *more])
-    rendered_for = target(scope, systemd_version)
     units = render.units(fleet, addresses, facts, rendered_for, origins(fleet))
     return Build(fleet, units, registry.dumps(recorded), tuple(ordered([*problems, *more])), there, kept)
 
@@ -72,7 +70,10 @@ def origins(fleet: Fleet) -> dict[str, str]:
 
 
 def target(scope: Scope, asked: int | None = None) -> Target:
-    """What units are rendered for: the systemd that runs here unless another is asked for."""
+    """What units are rendered for: the systemd that runs here unless another is asked for.
+
+    Raises ProjctlError where that is too old.
+    """
     package = Path(render.__file__).parent
     beside, checkout = package.parent, package.parents[1] / "runtime"
     ready = (
@@ -80,7 +81,7 @@ def target(scope: Scope, asked: int | None = None) -> Target:
     )
     python = Path("/usr/bin/python3")
     return Target(
-        systemd=asked or systemctl.version() or OLDEST,
+        systemd=asked or systemctl.supported_version() or OLDEST,
         user_mode=scope.user,
         python=str(python if python.exists() else Path(sys.executable).resolve()),
         ready=str(ready),

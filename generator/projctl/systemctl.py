@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from projctl.diagnostics import ProjctlError
+from projctl.unitfile import OLDEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,6 +30,17 @@ def version() -> int | None:
     output = _run(["systemctl", "--version"], _ANSWER).stdout
     match = re.match(r"systemd (\d+)", output)
     return int(match[1]) if match else None
+
+
+def supported_version() -> int | None:
+    """The same; raises where it is older than what we render for."""
+    found = version()
+    if found is not None and found < OLDEST:
+        raise ProjctlError(
+            f"cannot work with systemd {found}: must be {OLDEST} or later",
+            hint="upgrade to Debian 12 or a system of its age; --systemd-version renders for another machine",
+        )
+    return found
 
 
 def require(scope: Scope) -> None:
@@ -78,7 +90,7 @@ def show(
 def units(scope: Scope, pattern: str) -> dict[str, tuple[str, str]]:
     """ActiveState and SubState of all loaded units that match; one call, however many there are."""
     command = ["systemctl", *scope.flags, "list-units", "--all", "--output=json", "--", pattern]
-    listed = json.loads(_checked(command, _ANSWER) or "[]")
+    listed = _listed(command)
     return {unit["unit"]: (unit["active"], unit["sub"]) for unit in listed if unit["load"] != "not-found"}
 
 
@@ -90,7 +102,7 @@ def open_sockets(scope: Scope, *, every: bool = False) -> dict[str, list[str]]:
     more = ["--all"] if every else []
     command = ["systemctl", *scope.flags, "list-sockets", "--show-types", "--output=json", *more]
     found: dict[str, list[str]] = {}
-    for entry in json.loads(_checked(command, _ANSWER) or "[]"):
+    for entry in _listed(command):
         if entry.get("type") == "Stream":
             found.setdefault(entry["unit"], []).append(entry["listen"])
     return found
@@ -245,6 +257,16 @@ def _failed(scope: Scope, names: Sequence[str]) -> str:
 
 def _chunks(units: Sequence[str], size: int = 500) -> list[Sequence[str]]:
     return [units[i : i + size] for i in range(0, len(units), size)]
+
+
+def _listed(command: Sequence[str]) -> list[dict[str, str]]:
+    """What systemctl lists as JSON; an old one prints something else."""
+    try:
+        listed: list[dict[str, str]] = json.loads(_checked(command, _ANSWER) or "[]")
+    except ValueError:
+        supported_version()
+        raise ProjctlError(f"cannot read what {_spoken(command)} prints") from None
+    return listed
 
 
 def _checked(command: Sequence[str], seconds: int) -> str:

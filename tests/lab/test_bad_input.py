@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from steps import MANIFEST, apply, get, projctl, server, write
+from steps import ENVIRONMENT, MANIFEST, apply, get, projctl, server, write
 
 if TYPE_CHECKING:
     from projctl.lab import Lab
@@ -93,6 +93,29 @@ def test_no_systemd() -> None:
     assert result.returncode == 1
     assert result.stderr.startswith("projctl: cannot work without systemd")
     assert "projctl try" in result.stderr
+
+
+#: What Debian 11's systemctl says of its version; it lists nothing as JSON.
+OLD = """#!/bin/sh
+[ "$*" != --version ] || echo "systemd 247 (247.3-7+deb11u5)"
+[ "$1" != list-units ] || echo "0 loaded units listed."
+"""
+
+
+def test_an_old_systemd(lab: Lab) -> None:
+    lab.write("/srv/old/systemctl", OLD, mode=0o755)
+    lab.write("/srv/one.yaml", "version: 1\nprojects: {shop: {path: /srv, run: /bin/true, server: native}}\n")
+    environment = ENVIRONMENT | {"PATH": f"/srv/old:{ENVIRONMENT['PATH']}"}
+
+    def said(*words: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "projctl", *words]
+        result = lab.run(command, check=False, env=environment)
+        return result.returncode, result.stderr.partition("\n")[0]
+
+    message = "projctl: cannot work with systemd 247: must be 252 or later"
+    for words in ("apply -f /srv/one.yaml", "check -f /srv/one.yaml", "agent install", "list"):
+        assert said(*words.split()) == (1, message), words
+    assert not list(lab.file("/etc/systemd/system").glob("projctl-*"))
 
 
 def test_a_socket_unit_of_others_that_opens_at_the_next_boot(fresh_lab: Lab) -> None:

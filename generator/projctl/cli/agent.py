@@ -23,6 +23,7 @@ def install(user: bool, start: bool) -> None:
     """Install the agent's units for this copy of projctl and enable them."""
     scope = Scope(user)
     systemctl.require(scope)
+    systemctl.supported_version()
     if there := agentunits.packaged(scope):
         raise ProjctlError(
             f"cannot install the agent: {there} is there from a package",

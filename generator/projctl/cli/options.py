@@ -10,6 +10,7 @@ import click
 from projctl.diagnostics import ProjctlError
 from projctl.names import instance_of, project_of
 from projctl.scope import Scope
+from projctl.unitfile import OLDEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,7 @@ def manifests(function: Decorated) -> Decorated:
 def version(function: Decorated) -> Decorated:
     """`--systemd-version`: render for another systemd."""
     return click.option(
-        "--systemd-version", type=click.IntRange(min=252), metavar="N",
+        "--systemd-version", type=click.IntRange(min=OLDEST), metavar="N",
         help="Render for this version of systemd. Default: the installed one.",
     )(function)  # fmt: skip
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from projctl.doctor.findings import Finding, ok
 from projctl.listing import moment
+from projctl.unitfile import OLDEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from projctl.doctor.facts import Descriptors, Host
 
-OLDEST = 252
 _CONTROLLERS = {"cpu": "limits.cpu", "memory": "limits.memory", "pids": "limits.tasks"}
 #: pidfd_getfd(2) is refused even to root (Documentation/admin-guide/LSM/Yama.rst).
 _NO_ATTACH = 3
