@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from warm import Call
 
+from projctl.diagnostics import ProjctlError
 from projctl.lab import PATH, Lab
 
 if TYPE_CHECKING:
@@ -37,7 +39,10 @@ def write(lab: Lab, projects: Mapping[str, Any], path: str = MANIFEST, **default
 
 def projctl(lab: Lab, *words: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
     """A verb of projctl in the lab."""
-    return lab.run([sys.executable, "-m", "projctl", *words], check=check, env=ENVIRONMENT, **options)
+    result = Call(lab, words, ENVIRONMENT).end(**options)
+    if check and result.returncode:
+        raise ProjctlError(f"projctl {' '.join(words)}: {result.stderr or result.stdout}")
+    return result
 
 
 def apply(lab: Lab, projects: Mapping[str, Any], **defaults: Any) -> str:

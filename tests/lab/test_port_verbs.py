@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from steps import ENVIRONMENT, apply, get, projctl, projects, server, wait_for, write
+from warm import Call
 
 from projctl.registry import loads
 
@@ -214,12 +215,11 @@ def test_two_applies_at_once_never_give_a_port_twice_and_lose_none(fresh_lab: La
                  for offset, side in enumerate(("one", "two"))}  # fmt: skip
         for side, fleet in names.items():
             write(fresh_lab, {name: server(listen="auto:5001-5009") for name in fleet}, f"/srv/{side}.yaml")
-        running = [start(fresh_lab, "apply", "-f", f"/srv/{side}.yaml", "--no-preflight") for side in names]
         # Whoever comes third finds nothing left to do but to wait.
-        running.append(start(fresh_lab, "apply", "-f", "/srv/one.yaml", "--no-preflight"))
-        for process in running:
-            _, said = process.communicate(timeout=120)
-            assert (process.returncode, said) == (0, "")
+        running = [start(fresh_lab, f"/srv/{side}.yaml") for side in (*names, "one")]
+        for call in running:
+            ended = call.end(timeout=120)
+            assert (ended.returncode, ended.stderr) == (0, "")
         ports = given(fresh_lab)
         assert {project for project, _ in ports} == names["one"] | names["two"]
         assert len(set(ports.values())) == len(ports)
@@ -228,9 +228,8 @@ def test_two_applies_at_once_never_give_a_port_twice_and_lose_none(fresh_lab: La
         }
 
 
-def start(lab: Lab, *words: str) -> subprocess.Popen[str]:
-    return lab.popen([sys.executable, "-m", "projctl", *words], env=ENVIRONMENT,
-                     stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+def start(lab: Lab, manifest: str) -> Call:
+    return Call(lab, ["apply", "-f", manifest, "--no-preflight"], ENVIRONMENT)
 
 
 # --- killed
@@ -285,8 +284,7 @@ def survives(lab: Lab, after: dict[str, Any], number: int) -> bool:
     """Go from one fleet to the other with a kill before the change of that number; whether there were fewer."""
     write(lab, after)
     script = Path(__file__).with_name("killed.py")
-    words = [sys.executable, script, str(number), "apply", "--no-preflight"]
-    result = lab.run(words, check=False, env=ENVIRONMENT)
+    result = Call(lab, [str(script), str(number), "apply", "--no-preflight"], ENVIRONMENT).end()
     assert result.returncode in (0, 137), result.stderr
     if lab.file(REGISTRY).exists():
         loads(lab.file(REGISTRY).read_text())

@@ -153,14 +153,14 @@ class Lab:
         with HOME and XDG_RUNTIME_DIR set for it. It runs in a cgroup of its own below `lab-commands.service`.
         """
         try:
-            entrance = self._entrance()
+            entrance = self.entrance()
             environment = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8"} if env is None else env
             words = [str(word) for word in argv]
             return Command(entrance, words, str(cwd), user, environment, (stdin, stdout, stderr))
         except (FileNotFoundError, ProcessLookupError):
             raise self.failure("its systemd has ended") from None
 
-    def _entrance(self) -> Entrance:
+    def entrance(self) -> Entrance:
         """The next command's way in: the cgroups as the supervisor sees them, for the host's may be v1."""
         table = Path(f"/proc/{self.leader}/cgroup").read_text().splitlines()
         payload = next(line for line in table if line.startswith("0::")).removeprefix("0::/")
