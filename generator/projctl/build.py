@@ -9,12 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from projctl import calendars, check, claims, installed, machine, manifest, plan, registry, render, systemctl
+from projctl import (
+    OLDEST_SYSTEMD,
+    calendars,
+    check,
+    claims,
+    installed,
+    machine,
+    manifest,
+    plan,
+    registry,
+    render,
+    systemctl,
+)
 from projctl.diagnostics import Problem, ProjctlError, ordered, raise_errors
 from projctl.names import project_of
 from projctl.owners import Owners, place_of
 from projctl.server import Target
-from projctl.unitfile import OLDEST
 from projctl.unitgenerator import configuration, store
 
 if TYPE_CHECKING:
@@ -81,7 +92,7 @@ def target(scope: Scope, asked: int | None = None) -> Target:
     )
     python = Path("/usr/bin/python3")
     return Target(
-        systemd=asked or systemctl.supported_version() or OLDEST,
+        systemd=asked or systemctl.supported_version() or OLDEST_SYSTEMD,
         user_mode=scope.user,
         python=str(python if python.exists() else Path(sys.executable).resolve()),
         ready=str(ready),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Literal
 
 
 class Mark(NamedTuple):
@@ -27,8 +27,7 @@ class Mark(NamedTuple):
         return f"{self.file}:{self.line}"
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong. `path` is the key's place in the manifest, such as `$.projects.shop.path`."""
 
     message: str
@@ -39,7 +38,7 @@ class Problem:
 
     def __str__(self) -> str:
         head = "warning: " if self.severity == "warning" else ""
-        where = "".join(f"{_one_line(str(part))}: " for part in (self.mark, self.path) if part)
+        where = "".join(f"{one_line(str(part))}: " for part in (self.mark, self.path) if part)
         lines = [f"{where}{head}{printable(self.message)}"]
         if self.mark and self.mark.source:
             lines += _excerpt(self.mark)
@@ -55,15 +54,11 @@ _SHOWN = 120
 def _excerpt(mark: Mark) -> list[str]:
     start = mark.column - 1
     first = max(0, start - _SHOWN // 2) if len(mark.source) > _SHOWN else 0
-    shown = [_one_line(c) for c in mark.source[first : first + _SHOWN].replace("\t", " ")]
+    shown = [one_line(c) for c in mark.source[first : first + _SHOWN].replace("\t", " ")]
     before, under = shown[: start - first], shown[start - first :][: max(1, mark.width)]
     number = str(mark.line)
     caret = " " * len("".join(before)) + "^" * max(1, len("".join(under)))
     return [f"    {number} | {''.join(shown)}", f"    {' ' * len(number)} | {caret}"]
-
-
-def _one_line(text: str) -> str:
-    return printable(text).replace("\n", "\\n")
 
 
 def one_line(text: str) -> str:

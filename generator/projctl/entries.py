@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from projctl import announce
 from projctl.names import instance_of, project_of
@@ -47,8 +46,7 @@ def about(scope: Scope, name: str, units: Sequence[str]) -> list[str]:
     return matches
 
 
-@dataclass(frozen=True)
-class Writers:
+class Writers(NamedTuple):
     """Matches for entries that can be believed: anybody may write entries with any field but those of journald."""
 
     manager: tuple[str, ...]

@@ -11,8 +11,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from projctl import OLDEST_SYSTEMD
 from projctl.diagnostics import ProjctlError
-from projctl.unitfile import OLDEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,9 +35,9 @@ def version() -> int | None:
 def supported_version() -> int | None:
     """The same; raises where it is older than what we render for."""
     found = version()
-    if found is not None and found < OLDEST:
+    if found is not None and found < OLDEST_SYSTEMD:
         raise ProjctlError(
-            f"cannot work with systemd {found}: must be {OLDEST} or later",
+            f"cannot work with systemd {found}: must be {OLDEST_SYSTEMD} or later",
             hint="upgrade to Debian 12 or a system of its age; --systemd-version renders for another machine",
         )
     return found

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from projctl.shellwords import Word
 
 MARKER = "# Rendered by projctl "
-#: The oldest systemd that is supported; newer ones understand all that is written for it.
-OLDEST = 252
 
 #: The separators at the end end lines for some readers, though not for systemd.
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "%": "%%"} | {

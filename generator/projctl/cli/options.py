@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from projctl import OLDEST_SYSTEMD
 from projctl.diagnostics import ProjctlError
 from projctl.names import instance_of, project_of
 from projctl.scope import Scope
-from projctl.unitfile import OLDEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ def manifests(function: Decorated) -> Decorated:
 def version(function: Decorated) -> Decorated:
     """`--systemd-version`: render for another systemd."""
     return click.option(
-        "--systemd-version", type=click.IntRange(min=OLDEST), metavar="N",
+        "--systemd-version", type=click.IntRange(min=OLDEST_SYSTEMD), metavar="N",
         help="Render for this version of systemd. Default: the installed one.",
     )(function)  # fmt: skip
 

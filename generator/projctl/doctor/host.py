@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from projctl import OLDEST_SYSTEMD
 from projctl.doctor.findings import Finding, ok
 from projctl.listing import moment
-from projctl.unitfile import OLDEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,10 +36,13 @@ def systemd(host: Host) -> Finding:
     if host.systemd is None:
         cure = "projctl try boots a private one; in user mode: loginctl enable-linger"
         return Finding("systemd", "error", "no systemd answers here", cure)
-    if host.systemd < OLDEST:
+    if host.systemd < OLDEST_SYSTEMD:
         cure = "upgrade to Debian 12 or a system of its age"
         return Finding(
-            "systemd", "error", f"systemd {host.systemd} is too old: {OLDEST} or later is needed", cure
+            "systemd",
+            "error",
+            f"systemd {host.systemd} is too old: {OLDEST_SYSTEMD} or later is needed",
+            cure,
         )
     return ok("systemd", f"version {host.systemd}")
 
