@@ -21,6 +21,8 @@ HELPER = "projctl-agent-helper.service"
 _SOCKETS = ("projctl-agent.socket", "projctl-agent-metrics.socket")
 #: Holds up the starts of servers that fail again and again, for systemd before 254.
 _PAUSE = "projctl-agent-pause@.service"
+#: What names another program than the packaged one.
+_DROP_IN = "10-program.conf"
 _HELPER_SOCKET = "projctl-agent-helper.socket"
 _PACKAGED, _PACKAGED_HELPER = "/usr/bin/projctl-agent", "/usr/bin/projctl-agent-helper"
 _PACKAGED_UNITS = Path("/usr/lib/systemd/system")
@@ -72,8 +74,19 @@ def files(scope: Scope, units: Path, program: Path | None = None) -> dict[Path, 
     if program is not None and str(program) != _PACKAGED:
         for unit in services(scope):
             text = _drop_in(found[scope.units / unit], program, user=scope.user)
-            found[scope.units / f"{unit}.d/10-program.conf"] = _marked(text)
+            found[scope.units / f"{unit}.d/{_DROP_IN}"] = _marked(text)
     return found
+
+
+def places(scope: Scope) -> list[Path]:
+    """Where files of an installed agent lie, whichever copy of projctl installed it."""
+    names = [*services(scope), *sockets(scope), _PAUSE, *(f"{unit}.d/{_DROP_IN}" for unit in services(scope))]
+    return [*(scope.units / name for name in names), *([] if scope.user else _elsewhere().values())]
+
+
+def is_ours(text: str) -> bool:
+    """Whether `projctl agent install` wrote a file with this text."""
+    return unitfile.is_ours(text.replace("//", "#", 1))
 
 
 def _elsewhere() -> dict[str, Path]:

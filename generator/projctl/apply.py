@@ -357,7 +357,7 @@ def install_agent(scope: Scope, files: Mapping[Path, str], *, start: bool) -> No
     with _clear("cannot install the agent"):
         for path, text in files.items():
             old = _read(path)
-            if old is not None and not unitfile.is_ours(old.replace("//", "#", 1)):
+            if old is not None and not agentunits.is_ours(old):
                 raise ProjctlError(f"cannot replace {path}: projctl did not write it", hint="move it away")
             if old != text:
                 write(path, text)
@@ -372,11 +372,12 @@ def install_agent(scope: Scope, files: Mapping[Path, str], *, start: bool) -> No
         systemctl.restart(scope, [*agentunits.sockets(scope), agentunits.SERVICE])
 
 
-def remove_agent(scope: Scope, files: Iterable[Path]) -> None:
-    """Stop the agent, delete its files and links; its user and its state stay."""
+def remove_agent(scope: Scope) -> None:
+    """Stop the agent, delete its files and links; its user and its state stay, and files of others."""
     systemctl.stop(scope, [*agentunits.services(scope), *agentunits.sockets(scope)])
     with _clear("cannot remove the agent"):
-        for path in [*files, *_agent_links(scope).values()]:
+        ours = [path for path in agentunits.places(scope) if agentunits.is_ours(_read(path) or "")]
+        for path in [*ours, *_agent_links(scope).values()]:
             path.unlink(missing_ok=True)
         for unit in agentunits.services(scope):
             with contextlib.suppress(OSError):

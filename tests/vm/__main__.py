@@ -21,6 +21,7 @@ def main() -> int:
         built = image.fill(work / "disk")
         print("making the system", flush=True)
         root = image.root(built)
+        image.wheel(root, work / "disk")
         return boot.run(root, image.system(root), image.disk(work / "disk", work / "disk.ext4"))
 
 

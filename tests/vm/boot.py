@@ -6,6 +6,7 @@ import base64
 import os
 import subprocess
 import threading
+from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 PASSED = 42
 #: The guest's first line.
 BEGUN = b"the steps begin"
-#: Seconds. With KVM the steps begin within a few, and the emulation takes much longer over all of them.
-_BEGIN, _PATIENCE = 60, 2400
+#: Seconds until the steps begin, with KVM and emulated, and until they are through, the reboot included.
+_BEGIN, _BEGIN_EMULATED, _PATIENCE = 60, 600, 1800
 KVM = ("-accel", "kvm", "-cpu", "host")
 # Without cmpxchg16b: QEMU 7.2 emulates it such that Linux 6.12 panics now and then.
 EMULATED = ("-accel", "tcg,thread=multi", "-cpu", "qemu64,-cx16")
@@ -43,10 +44,10 @@ def run(root: Path, system: Path, disk: Path) -> int:
         if status is None:
             print("no life with KVM; once more without", flush=True)
     if status is None:
-        status = _boot(root, system, disk, EMULATED, to_begin=_PATIENCE)
+        status = _boot(root, system, disk, EMULATED, to_begin=_BEGIN_EMULATED)
     if status == PASSED << 1 | 1:
         return 0
-    print(f"the machine ended without having passed: status {status}")
+    print(f"the machine ended without having passed, after what is shown above: status {status}")
     return 1
 
 
@@ -61,7 +62,10 @@ def _boot(root: Path, system: Path, disk: Path, processor: tuple[str, ...], to_b
         "-kernel", str(kernel), "-initrd", str(kernel.with_name(kernel.name.replace("vmlinuz", "initrd.img"))),
         "-append", " ".join(["root=/dev/vda rw console=ttyS0 quiet loglevel=3 panic=-1", *_arguments()]),
     ]  # fmt: skip
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as machine:
+    last: deque[str] = deque(maxlen=40)
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as machine:
         clock = threading.Timer(to_begin, machine.kill)
         clock.start()
         begun = False
@@ -71,9 +75,14 @@ def _boot(root: Path, system: Path, disk: Path, processor: tuple[str, ...], to_b
                 clock.cancel()
                 clock = threading.Timer(_PATIENCE, machine.kill)
                 clock.start()
+            text = line.decode(errors="replace").rstrip()
             if begun:
-                print(line.decode(errors="replace").rstrip(), flush=True)
+                print(text, flush=True)
+            else:
+                last.append(text)
         clock.cancel()
+    if not begun:
+        print("\n".join(last))
     return machine.returncode if begun else None
 
 

@@ -11,6 +11,8 @@ import mmap
 import os
 import pwd
 import shutil
+import signal
+import socket
 import subprocess
 import time
 import traceback
@@ -24,11 +26,19 @@ if TYPE_CHECKING:
 DISK = Path("/mnt")
 SITE = Path("/srv/site")
 MANIFEST = Path("/etc/projctl/projects.d/site.yaml")
+MORE = MANIFEST.with_name("more.yaml")
 #: What has passed before the reboot.
 NOTES = Path("/var/tmp/steps.json")
 #: As in boot.py.
 PASSED, EXIT_PORT = 42, 0xF4
-PATIENCE = 180.0
+#: Seconds: for one thing that must come, and for a whole step.
+PATIENCE, LONGEST = 180.0, 600
+AGENT = (
+    "projctl-agent.service",
+    "projctl-agent.socket",
+    "projctl-agent-metrics.socket",
+    "projctl-agent-helper.socket",
+)
 TEXT = """\
 version: 1
 defaults:
@@ -45,17 +55,27 @@ projects:
     run: gunicorn app:application
     listen: 3401
     idle: 6h
+  still:
+    path: /srv/site
+    run: gunicorn --timeout 300 app:application
+    listen: 3402
+    idle: {freeze: 2s, reclaim: yes, stop: never}
+"""
+ADDED = """\
+version: 1
+projects:
+  more: {path: /srv/site, run: gunicorn app:application, listen: 3403, user: www-data, idle: never}
 """
 STEPS: list[Callable[[], None]] = []
 AFTER_REBOOT: list[Callable[[], None]] = []
 
 
-def run(*command: str, check: bool = True) -> str:
+def run(*command: str, check: bool = True, **environment: str) -> str:
     """What a command printed, complaints included."""
     result = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        check=False, timeout=600,
-        env=os.environ | {"DEBIAN_FRONTEND": "noninteractive", "HOME": "/root", "LANG": "C.UTF-8"},
+        check=False, timeout=LONGEST,
+        env=os.environ | {"DEBIAN_FRONTEND": "noninteractive", "HOME": "/root", "LANG": "C.UTF-8"} | environment,
     )  # fmt: skip
     assert not check or result.returncode == 0, f"{' '.join(command)}: {result.stdout}"
     return result.stdout.strip()
@@ -79,6 +99,21 @@ def state(unit: str) -> str:
 
 def main_pid(unit: str) -> int:
     return int(shown(unit, "MainPID"))
+
+
+def group(unit: str) -> Path:
+    """The control group of a unit that runs."""
+    return Path("/sys/fs/cgroup", shown(unit, "ControlGroup")[1:])
+
+
+def number(file: Path, key: str = "") -> int:
+    """A figure of a control group: all that a file says, or what follows a key."""
+    return next(int(line.split()[-1]) for line in file.read_text().splitlines() if line.startswith(key))
+
+
+def wait_until_frozen(unit: str) -> None:
+    stat = Path(f"/proc/{main_pid(unit)}/stat")
+    wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", f"{unit} frozen")
 
 
 def get(port: int, path: str = "/") -> str:
@@ -153,12 +188,7 @@ def agent_is_nobody() -> None:
 @step
 def all_is_enabled() -> None:
     """the agent and its sockets are enabled, and the catalog knows its entries"""
-    for unit in (
-        "projctl-agent.service",
-        "projctl-agent.socket",
-        "projctl-agent-metrics.socket",
-        "projctl-agent-helper.socket",
-    ):
+    for unit in AGENT:
         assert run("systemctl", "is-enabled", unit) == "enabled", unit
         assert state(unit) == "active", unit
     assert "idle" in run("journalctl", "--list-catalog", "d649923182a64247b971172f532f4fa7")
@@ -212,10 +242,10 @@ def idle_stop() -> None:
 def limits() -> None:
     """memory, CPU and task limits are the kernel's"""
     get(3400)
-    group = Path("/sys/fs/cgroup", shown("projctl-shop.service", "ControlGroup")[1:])
-    assert int((group / "memory.max").read_text()) == 96 << 20
-    assert (group / "cpu.max").read_text().split() == ["80000", "100000"]
-    assert int((group / "pids.max").read_text()) == 32
+    place = group("projctl-shop.service")
+    assert number(place / "memory.max") == 96 << 20
+    assert (place / "cpu.max").read_text().split() == ["80000", "100000"]
+    assert number(place / "pids.max") == 32
     assert metric('projctl_memory_bytes{project="shop"}') > 1 << 20
 
 
@@ -225,6 +255,46 @@ def out_of_memory() -> None:
     assert get(3400, "/eat") == ""
     wait_for(lambda: metric('projctl_stops_total{project="shop",reason="oom"}') >= 1, "oom in the metrics")
     wait_for(lambda: get(3400) == "/", "an answer after it")
+
+
+@step
+def freeze() -> None:
+    """an idle project freezes: it uses no CPU, and its memory is moved to swap"""
+    swap = Path("/var/tmp/swap")
+    swap.touch(mode=0o600)
+    swap.write_bytes(bytes(128 << 20))
+    run("mkswap", str(swap))
+    run("swapon", str(swap))
+    assert get(3402, "/keep") == "/keep"
+    place = group("projctl-still.service")
+    full = number(place / "memory.current")
+    assert full > 32 << 20
+    wait_until_frozen("projctl-still.service")
+    wait_for(lambda: number(place / "memory.current") < full / 2, "less memory in use")
+    assert number(place / "memory.swap.current") > 16 << 20
+    used = number(place / "cpu.stat", "usage_usec")
+    time.sleep(2)
+    assert number(place / "cpu.stat", "usage_usec") == used
+    print(f"      frozen: {full >> 20} MiB before, {number(place / 'memory.current') >> 20} MiB after")
+
+
+@step
+def thaw() -> None:
+    """the first byte thaws it, on a new connection and on an open one; it has kept all, and stops when told to"""
+    pid = main_pid("projctl-still.service")
+    assert get(3402, "/kept") == str(32 << 20)
+    wait_until_frozen("projctl-still.service")
+    with socket.create_connection(("127.0.0.1", 3402), timeout=PATIENCE) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n")
+        wait_until_frozen("projctl-still.service")
+        client.sendall(b"\r\n")
+        assert client.makefile("rb").read().endswith(b"\r\n\r\n/")
+    assert main_pid("projctl-still.service") == pid
+    entries = run("journalctl", "--output=json", "PROJCTL_EVENT=thawed", "PROJCTL_PROJECT=still").splitlines()
+    assert {json.loads(entry)["PROJCTL_REASON"] for entry in entries} == {"connection", "bytes"}
+    wait_until_frozen("projctl-still.service")
+    run("systemctl", "stop", "projctl-still.service")
+    falls_asleep("projctl-still.service")
 
 
 @step
@@ -292,10 +362,22 @@ def autopkgtest() -> None:
     run("sh", str(DISK / "serve"))
 
 
+@step
+def generator() -> None:
+    """where the systemd generator is enabled, a manifest and a daemon-reload are enough"""
+    Path("/etc/projctl/generator.conf").write_text("[Generator]\nEnabled=yes\n")
+    assert run("projctl", "apply") == "nothing to change"
+    MORE.write_text(ADDED)
+    run("systemctl", "daemon-reload")
+    wait_for(lambda: state("projctl-more.socket") == "active", "the socket of the generated project")
+    wakes(3403, "projctl-more.service")
+    assert "No entries" in run("journalctl", "--identifier=projctl-generator", check=False)
+
+
 @after_reboot
 def reboot() -> None:
     """after a reboot the sockets listen and no server runs"""
-    for name, port in (("shop", 3400), ("keeper", 3401)):
+    for name, port in (("shop", 3400), ("keeper", 3401), ("more", 3403)):
         assert state(f"projctl-{name}.socket") == "active"
         wakes(port, f"projctl-{name}.service")
     assert metric('projctl_stops_total{project="shop",reason="oom"}') >= 1
@@ -308,8 +390,11 @@ def removal() -> None:
     before = main_pid("projctl-keeper.service")
     said = run("apt-get", "remove", "--yes", "projctl", "projctl-agent")
     assert "projects keep serving" in said, said
-    assert state("projctl-agent.service") == "inactive"
+    assert "kept projctl-more.socket" in said, said
     assert main_pid("projctl-keeper.service") == before
+    run("systemctl", "stop", "projctl-more.service")
+    wakes(3403, "projctl-more.service")
+    assert state("projctl-agent.service") == "inactive"
     wakes(3400, "projctl-shop.service")
 
 
@@ -324,12 +409,37 @@ def purge() -> None:
 
 
 @after_reboot
+def pipx() -> None:
+    """by pipx from the wheel, below /root: `agent install` runs that copy, `agent uninstall` leaves nothing of it"""
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/usr/share/python-wheels"}
+    (wheel,) = DISK.glob("*.whl")
+    run("pipx", "install", "--system-site-packages", f"{wheel}[agent]", **offline)
+    program = "/root/.local/bin/projctl"
+    assert run(program, "--version").startswith("projctl, version")
+    assert "ListenStream=3400" in run(program, "render", "--file", str(MANIFEST))
+    run(program, "agent", "install")
+    assert "/root/.local/share/pipx/venvs/projctl/bin/" in shown("projctl-agent.service", "ExecStart")
+    assert get(3400) == "/"
+    falls_asleep("projctl-shop.service")
+    run(program, "agent", "uninstall")
+    assert not list(Path("/etc").rglob("*projctl-agent*"))
+    run(program, "agent", "install")
+
+
+@after_reboot
 def comes_back() -> None:
     """installed again it takes its projects over as they are, and removes them when their manifest is gone"""
     before = main_pid("projctl-keeper.service")
-    run("apt-get", "install", "--yes", "projctl")
+    # The copy by pipx goes before the packaged one until its agent is uninstalled.
+    assert "of another copy hides the packaged one" in run("apt-get", "install", "--yes", "projctl")
+    assert "2 copies" in run("projctl", "doctor", check=False)
+    cure = "systemctl enable --now projctl-agent.service"
+    assert run("projctl", "agent", "uninstall").endswith(f"to use the packaged one: {cure}")
+    run(*cure.split())
+    assert {state(unit) for unit in AGENT} == {"active"}
     assert run("projctl", "diff") == "" and main_pid("projctl-keeper.service") == before
     MANIFEST.unlink()
+    MORE.unlink()
     run("projctl", "apply")
     assert (
         not list(Path("/etc/systemd/system").glob("projctl-*.s*"))
@@ -340,16 +450,23 @@ def comes_back() -> None:
 def passes(function: Callable[[], None], rows: list[list[str]]) -> bool:
     """Run one step, print its line, and on a failure what systemd's journal tells."""
     begun = time.monotonic()
+    signal.alarm(LONGEST)
     try:
         function()
         verdict = "ok"
     except Exception:
+        signal.alarm(0)
         verdict = "FAILED"
         traceback.print_exc()
         print(run("journalctl", "--boot", "--no-pager", "--lines=60", check=False))
+    signal.alarm(0)
     rows.append([verdict, f"{time.monotonic() - begun:5.0f} s", str(function.__doc__)])
     print("  ".join(rows[-1]), flush=True)
     return verdict == "ok"
+
+
+def give_up(*_: object) -> None:
+    raise TimeoutError(f"the step took longer than {LONGEST} s")
 
 
 def leave() -> None:
@@ -366,6 +483,7 @@ def leave() -> None:
 def main() -> None:
     rows: list[list[str]] = json.loads(NOTES.read_text()) if NOTES.exists() else []
     steps = AFTER_REBOOT if rows else STEPS
+    signal.signal(signal.SIGALRM, give_up)
     kernel, systemd = run("uname", "--release"), run("systemctl", "--version").splitlines()[0]
     print(f"the steps begin: Linux {kernel}, {systemd}", flush=True)
     good = all(passes(function, rows) for function in steps)

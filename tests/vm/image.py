@@ -7,12 +7,17 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGING = ROOT / "packaging"
 #: What the system has but for what the packages ask for.
-SYSTEM = ("systemd-sysv", "udev", "dbus", "linux-image-cloud-amd64", "curl", "bash-completion", "gunicorn")
+SYSTEM = (
+    "bash-completion", "curl", "dbus", "gunicorn", "linux-image-cloud-amd64", "pipx", "python3-hatchling",
+    "systemd-sysv", "udev",
+)  # fmt: skip
 #: The second build, which the first is upgraded to.
 NEXT = "99.0.0"
 
@@ -39,6 +44,19 @@ def root(built: Path) -> Path:
     return Path(run(PACKAGING / "debian-root", *sorted({*SYSTEM, *needed} - ours)).strip())
 
 
+def wheel(root: Path, directory: Path) -> None:
+    """The wheel, built out of the source distribution alone."""
+    with tempfile.TemporaryDirectory(prefix="projctl-wheel-") as name:
+        run(PACKAGING / "export", Path(name, "tree"))
+        script = """
+            cd /mnt/tree && python3 -m hatchling build -t sdist -d /mnt/dist && cd /mnt/dist && tar -xf *.tar.gz
+            cd /mnt/dist/*/ && python3 -m hatchling build -t wheel -d /mnt
+        """
+        run(PACKAGING / "in-root", root, name, "sh", "-euc", script)
+        for file in Path(name).glob("*.whl"):
+            shutil.copy(file, directory)
+
+
 def system(plain: Path) -> Path:
     """The first disk: that system as it is, made once."""
     found = plain.with_suffix(".ext4")
@@ -62,8 +80,13 @@ def fill(directory: Path) -> Path:
     Returns the first repository.
     """
     now, later = directory / "now", directory / "later"
-    run(PACKAGING / "build-deb", now)
-    run(PACKAGING / "build-deb", "--version", NEXT, later, DEB_BUILD_OPTIONS="nocheck")
+    with ThreadPoolExecutor() as pool:
+        builds = [
+            pool.submit(run, PACKAGING / "build-deb", now),
+            pool.submit(run, PACKAGING / "build-deb", "--version", NEXT, later, DEB_BUILD_OPTIONS="nocheck"),
+        ]
+    for build in builds:
+        build.result()
     for repository in (now, later):
         (repository / "Packages").write_text(run("apt-ftparchive", "packages", ".", cwd=repository))
     for name in ("guest.py", "app.py"):

@@ -39,12 +39,13 @@ def uninstall(user: bool) -> None:
     """Stop the agent and remove its units. Projects keep serving; nothing stops them when idle any more."""
     scope = Scope(user)
     systemctl.require(scope)
+    there = agentunits.packaged(scope)
     if not (scope.units / agentunits.SERVICE).exists():
-        there = agentunits.packaged(scope)
         raise ProjctlError(
             f"cannot find {scope.units / agentunits.SERVICE}: the agent is not installed there",
             hint=f"{there} is a package's: remove the package projctl-agent" if there else None,
         )
-    program = agentunits.files(scope, units_dir(), agentunits.executable())
-    apply.remove_agent(scope, list(program))
+    apply.remove_agent(scope)
     click.echo(f"removed {agentunits.SERVICE}; projects keep serving")
+    if there:
+        click.echo(f"to use the packaged one: systemctl enable --now {agentunits.SERVICE}")
