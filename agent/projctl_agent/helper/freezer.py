@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from projctl_agent.helper import duplicates, ours, processes
+from projctl_agent.helper.bell import Bell, Rung
 from projctl_agent.helper.duplicates import Duplicates
 from projctl_agent.helper.requests import RefusedError
 from projctl_agent.names import backend_of
@@ -39,8 +41,7 @@ class _Frozen:
         """Tell parents of others from the rest, now: somebody waits when it thaws."""
         parents = processes.parents(process.pid for process in self.held)
         self.leading = [process for process in self.held if process.pid in parents]
-        # A backend goes on before its proxy.
-        self.held = [process for process in reversed(self.held) if process.pid not in parents]
+        self.held = [process for process in self.held if process.pid not in parents]
 
     def wake(self) -> None:
         """Continue all but the parents of others."""
@@ -66,6 +67,7 @@ class Freezer:
         self._bus = bus
         self._frozen: dict[str, _Frozen] = {}
         self._waking: dict[asyncio.Task[None], _Frozen] = {}
+        self._bell = Bell()
 
     async def freeze(self, service: str, tell: Callable[[str, str], None]) -> None:
         """Stop all processes of a project's server, and of a backend behind it. Raises RefusedError or BusError."""
@@ -95,17 +97,17 @@ class Freezer:
             raise RefusedError(f"it is in use: {call}")
         if self._frozen.get(service) is not frozen:
             raise RefusedError("its state changed meanwhile")
-        epoll = frozen.duplicates.epoll
-        asyncio.get_running_loop().add_reader(epoll.fileno(), self._called, service, frozen)
+        told = partial(self._called, service, frozen)
+        self._bell.hang(Rung(frozen.duplicates, frozen.wake, told), asyncio.get_running_loop())
 
-    def _called(self, service: str, frozen: _Frozen) -> None:
-        if frozen.duplicates and (ready := frozen.duplicates.ready()):
-            frozen.wake()  # before all else: somebody waits
-            self._forget(service)
-            frozen.tell(service, duplicates.what(ready))
-            task = asyncio.get_running_loop().create_task(_follow(frozen))
-            self._waking[task] = frozen
-            task.add_done_callback(self._waking.pop)
+    def _called(self, service: str, frozen: _Frozen, ready: list[int]) -> None:
+        if self._frozen.get(service) is not frozen:
+            return  # somebody else has let it go on meanwhile
+        self._forget(service)
+        frozen.tell(service, duplicates.what(ready))
+        task = asyncio.get_running_loop().create_task(_follow(frozen))
+        self._waking[task] = frozen
+        task.add_done_callback(self._waking.pop)
 
     def thaw(self, service: str) -> None:
         """Let it go on; no error where it is not frozen. One that is just being frozen follows when that is through."""
@@ -115,7 +117,7 @@ class Freezer:
     def _forget(self, service: str) -> _Frozen | None:
         frozen = self._frozen.pop(service, None)
         if frozen and frozen.duplicates:
-            asyncio.get_running_loop().remove_reader(frozen.duplicates.epoll.fileno())
+            self._bell.take_down(frozen.duplicates)
         return frozen
 
     async def reclaim(self, service: str) -> None:
@@ -153,6 +155,7 @@ class Freezer:
             time.sleep(processes.HEAD_START)
         for frozen in leading:
             frozen.let_go()
+        self._bell.close()
 
 
 async def _follow(frozen: _Frozen) -> None:

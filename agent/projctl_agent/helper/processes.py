@@ -40,8 +40,8 @@ class Process:
             signal.pidfd_send_signal(self.descriptor, signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """Continue it; no error where it has ended."""
-        with contextlib.suppress(ProcessLookupError):
+        """Continue it; no error where it has ended, or for whatever else: there are others to go on."""
+        with contextlib.suppress(OSError):
             signal.pidfd_send_signal(self.descriptor, signal.SIGCONT)
 
     def close(self) -> None:
