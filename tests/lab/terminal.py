@@ -53,8 +53,8 @@ class Terminal:
         last = self.read().rpartition(HOME)[2]
         return [line.rstrip() for line in _STYLE.sub("", last).replace("\r", "").split("\n")]
 
-    def wait(self, what: Callable[[list[str]], object], seconds: float = 20.0) -> list[str]:
-        """The first picture for which `what` holds."""
+    def wait(self, what: Callable[[list[str]], object], seconds: float = 60.0) -> list[str]:
+        """The first picture for which `what` holds; its last lines may be on their way still."""
         end = time.monotonic() + seconds
         while not what(frame := self.frame()):
             assert time.monotonic() < end, "\n".join(frame)
