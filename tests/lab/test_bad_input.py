@@ -131,6 +131,18 @@ def test_a_socket_unit_of_others_that_opens_at_the_next_boot(fresh_lab: Lab) -> 
     assert "200 OK" in get(fresh_lab, 3457)
 
 
+def test_uninstalling_takes_what_any_copy_installed_and_nothing_of_others(fresh_lab: Lab) -> None:
+    projctl(fresh_lab, "agent", "install")
+    fresh_lab.run(["systemctl", "stop", "projctl-agent-helper.socket"])
+    drop_in = "/etc/systemd/system/projctl-agent-helper.service.d/10-program.conf"
+    assert fresh_lab.file(drop_in).exists()
+    fresh_lab.write("/etc/polkit-1/rules.d/50-projctl-agent.rules", "// by hand\n")
+    said = projctl(fresh_lab, "agent", "uninstall").stdout
+    assert said == "removed projctl-agent.service; projects keep serving\n"
+    left = fresh_lab.run(["find", "/etc", "/usr/local", "-name", "*projctl-agent*"]).stdout
+    assert left.split() == ["/etc/polkit-1/rules.d/50-projctl-agent.rules"]
+
+
 def test_a_second_copy_beside_a_packaged_one(fresh_lab: Lab) -> None:
     unit = "/usr/lib/systemd/system/projctl-agent.service"
     fresh_lab.write(unit, "[Service]\nExecStart=/usr/bin/projctl-agent\n")
