@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from steps import ENVIRONMENT, MANIFEST, apply, get, projctl, server, write
 
+from projctl.unitgenerator import main as generator
+
 if TYPE_CHECKING:
     from projctl.lab import Lab
 
@@ -156,8 +158,9 @@ def test_a_second_copy_beside_a_packaged_one(fresh_lab: Lab) -> None:
     assert not fresh_lab.file("/etc/systemd/system/projctl-agent.service").exists()
 
 
-@pytest.mark.parametrize("place", ["/var/lib/projctl", "/etc/systemd/system"])
+@pytest.mark.parametrize("place", ["/var/lib/projctl", "/etc/systemd/system", "/etc/projctl/rendered"])
 def test_a_full_disk(fresh_lab: Lab, place: str) -> None:
+    fresh_lab.write(generator.CONFIGURATION, "[Generator]\nEnabled=yes\n")
     apply(fresh_lab, {"good": server(listen=3400)})
     script = (
         'cp -a "$1" /srv/kept; mount -t tmpfs -o size=1M full "$1"; cp -a /srv/kept/. "$1"; '
