@@ -70,6 +70,7 @@ def test_no_permission(lab: Lab) -> None:
     for words, message in (
         (["check", "-f", "/srv/secret.yaml"], "cannot read"),
         (["apply", "-f", "/srv/open.yaml"], "run as root, or with --user"),
+        (["agent", "install"], "run as root, or with --user"),
     ):
         # The system's own Python: another user cannot reach one below /root.
         result = lab.run(

@@ -71,6 +71,13 @@ def test_a_manifest_and_a_reload_are_enough(generated_lab: Lab) -> None:
     assert projects(lab)["shop"]["pid"] == pid
     assert "200 OK" in get(lab, 3401)
     assert projctl(lab, "apply").stdout == "nothing to change\n"
+    # What has not changed is not even read as a manifest.
+    words = [sys.executable, "-X", "importtime", "-m", "projctl.unitgenerator", "--dryrun"]
+    imported = {
+        line.rpartition("|")[2].strip() for line in lab.run(words, env=ENVIRONMENT).stderr.splitlines()
+    }
+    assert "projctl.unitgenerator.store" in imported
+    assert not imported & {"yaml", "pydantic", "jinja2", "projctl.manifest", "projctl.model"}
 
 
 def test_loaded_sockets_stay(generated_lab: Lab) -> None:
@@ -176,3 +183,29 @@ def test_an_apply_that_failed_takes_nothing_down(generated_lab: Lab) -> None:
     reload(lab)
     assert "200 OK" in get(lab, 3400)
     assert "200 OK" in get(lab, 3401)
+
+
+#: Early in a boot: most is read-only, /var/lib is not there, and nobody takes messages but the kernel.
+EARLY = """
+mkfifo /dev/kmsg; exec 3<>/dev/kmsg
+mkdir /run/n /run/e /run/l
+mount -t tmpfs none /run/systemd/journal
+mount -t tmpfs none /var/lib
+mount -o remount,bind,ro /
+{program} /run/n /run/e /run/l
+echo "status $?"
+dd bs=64k count=1 <&3 2>/dev/null
+"""
+
+
+def test_early_in_a_boot(generated_lab: Lab) -> None:
+    lab = generated_lab
+    write(lab, {"shop": server(listen=3400), "broken": server(listen="80a")})
+    said = lab.run(["unshare", "--mount", "sh", "-c", EARLY.format(program=PROGRAM)]).stdout
+    assert said.startswith("status 1\n<3>projctl-generator: /etc/projctl/projects.d/test.yaml:")
+    assert "$.projects.broken.listen: must be a port" in said
+    linked = lab.run(["find", "/run/n", "-type", "l", "-name", "projctl*"]).stdout.split()
+    assert sorted(linked) == [
+        "/run/n/multi-user.target.wants/projctl.target",
+        "/run/n/projctl.target.wants/projctl-shop.socket",
+    ]
