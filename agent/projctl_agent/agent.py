@@ -104,6 +104,7 @@ class Agent:
         self._ledger.turn_boot(self._journal.boot())
         bus = await self._fleet.connect(user=self._user)
         servers = await self._serve()
+        self._answers.follow_holds()
         notify("READY=1\nSTATUS=watching")
         chores = [asyncio.create_task(work) for work in (give_signs_of_life(self._rest), self._keep())]
         try:

@@ -44,6 +44,10 @@ class Answers:
         self._user = user
         self._kept = Kept(lambda: self._make_status(None))
 
+    def follow_holds(self) -> None:
+        """Tell of holds that end by their time from now on."""
+        self._holding.follow()
+
     def forget(self) -> None:
         """A unit has changed, or the journal had news."""
         self._kept.forget()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from projctl_agent.local import Request, Services
 
 _LONGEST_SPAN = 1e9
+#: Seconds from a look for ended holds to the next, at the least: clocks are corrected meanwhile.
+_SHORTEST = 0.05
 
 
 class Holding:
@@ -33,6 +36,7 @@ class Holding:
         self._fleet = fleet
         self._changed = changed
         self._trusted = {0, os.getuid()} if user else {0}
+        self._end: asyncio.TimerHandle | None = None
 
     def services(self) -> Services:
         """The orders that can be given."""
@@ -65,13 +69,27 @@ class Holding:
         self._tell(messages.release, ended, Hold(request.uid, now, None))
         return line(released=ended)
 
+    def follow(self) -> None:
+        """Tell of every hold that ends by its time, when it does; first of those that did while nobody was there."""
+        for instance, hold in self._holds.expired(time.time()).items():
+            self._write(messages.expired, instance, hold)
+            self._changed()
+        if self._end:
+            self._end.cancel()
+        end = self._holds.next_end()
+        loop, soon = asyncio.get_running_loop(), time.monotonic() + _SHORTEST
+        self._end = None if end is None else loop.call_at(max(soon, end), self.follow)
+
     def _tell(self, message: Any, instances: list[str], hold: Hold) -> None:  # noqa: ANN401
-        running = self._fleet.watches()
         for instance in instances:
-            watch = running.get(instance)
-            message(instance, f"projctl-{instance}.service", watch and watch.invocation, hold)
+            self._write(message, instance, hold)
         self._fleet.remind(instances)
         self._changed()
+        self.follow()
+
+    def _write(self, message: Any, instance: str, hold: Hold) -> None:  # noqa: ANN401
+        watch = self._fleet.watches().get(instance)
+        message(instance, f"projctl-{instance}.service", watch and watch.invocation, hold)
 
     def _authorise(self, request: Request) -> None:
         if request.uid not in self._trusted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from dataclasses import asdict, dataclass, field, replace
@@ -29,6 +30,7 @@ class Hold:
     """Who holds it since when and until when, in seconds since 1970; without an end until it is released.
 
     `boot` and `offset` tell how the clock was set when it was ordered: it lasts as long however that is set later.
+    `told` is whether the journal knows of its end.
     """
 
     uid: int
@@ -36,6 +38,7 @@ class Hold:
     until: float | None
     boot: str = field(default="", compare=False)
     offset: float = field(default=0.0, compare=False)
+    told: bool = field(default=False, compare=False)
 
     def is_over(self, now: float) -> bool:
         """Whether it has ended at `now`, in seconds since 1970."""
@@ -64,10 +67,30 @@ class Holds:
         """End what holds these instances now; those that were held. Raises OSError where it cannot be saved."""
         ended = [name for name in instances if self.current(name, now)]
         boot, offset = self._clock.boot, self._clock.offset
-        known = {name: replace(self._holds[name], until=now, boot=boot, offset=offset) for name in ended}
+        known = {
+            name: replace(self._holds[name], until=now, boot=boot, offset=offset, told=True) for name in ended
+        }
         if ended:
             self._replace(self._holds | known, now)
         return ended
+
+    def expired(self, now: float) -> dict[str, Hold]:
+        """What ended by its time and was not told before: the caller does, and where it can be saved, nobody again."""
+        over = {name: hold for name in self._holds if (hold := self._untold(name)) and hold.is_over(now)}
+        if over:
+            self._holds |= {name: replace(self._holds[name], told=True) for name in over}
+            with contextlib.suppress(OSError):
+                self._replace(self._holds, now)
+        return over
+
+    def next_end(self) -> float | None:
+        """When the first of them ends by its time that was not told, in monotonic seconds."""
+        ends = [hold.until for name in self._holds if (hold := self._untold(name)) and hold.until is not None]
+        return min(ends) - self._clock.offset if ends else None
+
+    def _untold(self, instance: str) -> Hold | None:
+        hold = self._as_set_now(instance)
+        return None if hold is None or hold.told else hold
 
     def current(self, instance: str, now: float) -> Hold | None:
         """What holds the instance at `now`, in seconds since 1970."""
@@ -112,7 +135,8 @@ def parse(content: str) -> dict[str, Hold]:
         raise ValueError(f"not the holds of an agent: {error!r}") from None
 
 
-def _hold(*, uid: object, since: object, until: object, boot: object, offset: object) -> Hold:
-    return Hold(
-        count(uid), number(since), None if until is None else number(until), text(boot), number(offset)
-    )
+def _hold(*, uid: object, since: object, until: object, boot: object, offset: object, told: object) -> Hold:
+    end = None if until is None else number(until)
+    if not isinstance(told, bool):
+        raise TypeError("told must be true or false")
+    return Hold(count(uid), number(since), end, text(boot), number(offset), told)

@@ -159,6 +159,19 @@ def release(instance: str, unit: str, invocation: str | None, ordered: Hold) -> 
     _send(RELEASE, _NOTICE, text, fields | {"PROJCTL_UID": ordered.uid})
 
 
+def expired(instance: str, unit: str, invocation: str | None, ended: Hold) -> None:
+    """A hold on a project has ended by its time."""
+    text = f"Project {instance} is held awake no more: the time is over that user {ended.uid} gave."
+    fields = _fields(instance, "release", "expired", unit, invocation)
+    _send(
+        RELEASE,
+        _INFO,
+        text,
+        fields
+        | {"PROJCTL_UID": ended.uid, "PROJCTL_UNTIL": None if ended.until is None else f"{ended.until:.3f}"},
+    )
+
+
 def _until(moment: float | None) -> str:
     if moment is None:
         return "until it is released"

@@ -38,10 +38,11 @@ def test_read_back_as_written(known: dict[str, Hold]) -> None:
     "text",
     [
         "", "[]", "{}", '{"version":9,"holds":{}}', '{"version":1,"holds":[]}',
-        '{"version":1,"holds":{"../x":{"uid":0,"since":1,"until":null,"boot":"","offset":0}}}',
-        '{"version":1,"holds":{"shop":{"uid":-1,"since":1,"until":null,"boot":"","offset":0}}}',
-        '{"version":1,"holds":{"shop":{"uid":0,"since":"now","until":null,"boot":"","offset":0}}}',
-        '{"version":1,"holds":{"shop":{"uid":0,"since":1,"until":NaN,"boot":"","offset":0}}}',
+        '{"version":1,"holds":{"../x":{"uid":0,"since":1,"until":null,"boot":"","offset":0,"told":false}}}',
+        '{"version":1,"holds":{"shop":{"uid":-1,"since":1,"until":null,"boot":"","offset":0,"told":false}}}',
+        '{"version":1,"holds":{"shop":{"uid":0,"since":"now","until":null,"boot":"","offset":0,"told":false}}}',
+        '{"version":1,"holds":{"shop":{"uid":0,"since":1,"until":NaN,"boot":"","offset":0,"told":false}}}',
+        '{"version":1,"holds":{"shop":{"uid":0,"since":1,"until":2,"boot":"","offset":0,"told":1}}}',
         '{"version":1,"holds":{"shop":{"uid":0,"since":1}}}',
     ],
 )  # fmt: skip
@@ -75,6 +76,35 @@ def test_a_released_hold_tells_when_it_ended(tmp_path: Path) -> None:
     assert known.held_until("blog") == pytest.approx(time.monotonic(), abs=5)
     known.hold(["shop"], Hold(7, now + 1e6, None))
     assert set(json.loads(path.read_text())["holds"]) == {"shop"}
+
+
+def test_what_ended_by_its_time_is_told_once_whoever_is_there(tmp_path: Path) -> None:
+    path, now = tmp_path / "holds.json", time.time()
+    first = Holds(path)
+    first.hold(["shop"], Hold(7, now, now + 60))
+    first.hold(["blog"], Hold(7, now, None))
+    first.hold(["wiki"], Hold(7, now, now + 90))
+    first.release(["wiki"], now)
+    assert first.next_end() == pytest.approx(time.monotonic() + 60, abs=5)
+    assert first.expired(now + 59) == {}
+    second = Holds(path)
+    second.load()
+    assert second.expired(now + 61) == {"shop": Hold(7, now, now + 60)}
+    assert (second.expired(now + 61), second.next_end()) == ({}, None)
+    third = Holds(path)
+    third.load()
+    assert third.expired(now + 61) == {}
+    third.hold(["shop"], Hold(7, now + 61, now + 70))
+    assert list(third.expired(now + 71)) == ["shop"]
+
+
+def test_an_end_that_cannot_be_saved_is_told_once_all_the_same(tmp_path: Path) -> None:
+    known = Holds(tmp_path / "holds.json")
+    known.hold(["shop"], Hold(7, 0.0, 1.0))
+    (tmp_path / "holds.json").unlink()
+    tmp_path.rmdir()
+    assert list(known.expired(2.0)) == ["shop"]
+    assert known.expired(2.0) == {}
 
 
 @pytest.mark.parametrize("step", [86400.0, -86400.0])

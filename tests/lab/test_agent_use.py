@@ -192,6 +192,12 @@ def test_a_hold_with_an_end_ends(story: Story) -> None:
     (entry,) = story.stops("brief")
     assert entry["PROJCTL_ACTIVITY"] == "hold"
     assert float(entry["PROJCTL_UPTIME_SECONDS"]) > USED
+    (hold,) = story.stage.entries(PROJCTL_EVENT="hold", PROJCTL_PROJECT="brief")
+    (end,) = story.stage.entries(PROJCTL_EVENT="release", PROJCTL_PROJECT="brief")
+    assert (end["PROJCTL_REASON"], end["PROJCTL_UID"]) == ("expired", "0")
+    assert end["PROJCTL_UNTIL"] == hold["PROJCTL_UNTIL"]
+    assert end["PROJCTL_INVOCATION_ID"] == entry["PROJCTL_INVOCATION_ID"]
+    assert float(end["PROJCTL_UNTIL"]) <= int(end["_SOURCE_REALTIME_TIMESTAMP"]) / 1e6
 
 
 @pytest.mark.parametrize(
