@@ -55,7 +55,7 @@ def _totals(data: dict[str, Any]) -> Totals:
         *totals.durations,
     ):
         count(number)
-    for text in (totals.last_reason, totals.decided, totals.ordered, *totals.ended):
+    for text in (totals.last_reason, totals.decided, totals.ordered, totals.counted, *totals.ended):
         _typed(text, str)
     _typed(totals.told_no_counters, bool)
     totals.duration_sum = float(totals.duration_sum)

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     STOPPED = "stopped"
     SUCCESS = "success"
     FAILURE = "failure"
+    USED = "used"
     OUT_OF_MEMORY = "out-of-memory"
     IDLE_STOP = "idle-stop"
     IDLE_STOP_REFUSED = "idle-stop-refused"
@@ -43,7 +44,7 @@ class Entry(NamedTuple):
     """One entry. Times in microseconds, `monotonic` counted within `boot`.
 
     `result` is UNIT_RESULT, or how a process ended, or in an entry of ours its reason or what was ordered; `figures`
-    has only ours.
+    have ours, and systemd's about what a run used.
     """
 
     kind: Kind

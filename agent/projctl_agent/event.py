@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 Figures = dict[str, float | int | str]
 #: What tells the end of a run. Each run has one of them, and one `starting`.
 ENDS = frozenset({"stopped", "crashed", "oom"})
-#: Of a run that has ended already: no event of its own, see `joining`.
-FIGURES = "figures"
+#: Of a run that has ended already, by the agent and by systemd, who knows less: no events of their own, see `joining`.
+FIGURES, USED = "figures", "used"
 #: Reasons of ends that went wrong; `oom` is an event of its own, all others are plain stops.
 _CRASHES = frozenset({"crash", "start_timeout", "stop_timeout", "health"})
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from projctl_agent.event import ENDS, FIGURES
+from projctl_agent.event import ENDS, FIGURES, USED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from projctl_agent.event import Event
+    from projctl_agent.event import Event, Figures
 
 #: Seconds that an end, and all that comes after it, waits for its figures.
 PATIENCE = 2.0
-_LATE = ENDS | {FIGURES}
+_OF_ENDED = frozenset({FIGURES, USED})
+_LATE = ENDS | _OF_ENDED
 #: What the journal tells of every end by itself.
 _OWN = frozenset({"uptime_seconds", "exit"})
 
@@ -40,7 +41,7 @@ class Joining:
             if not self._held and event.event not in _LATE:
                 yield event
                 continue
-            if event.event == FIGURES:
+            if event.event in _OF_ENDED:
                 self._complete(event)
             else:
                 self._held.append((event, _waits(event)))
@@ -53,11 +54,16 @@ class Joining:
     def _complete(self, figures: Event) -> None:
         for place, (event, waits) in enumerate(self._held):
             if waits and event.invocation == figures.invocation:
-                self._held[place] = (event._replace(figures={**figures.figures, **event.figures}), False)
+                joined = event._replace(figures={**event.figures, **figures.figures, **_own(event)})
+                self._held[place] = (joined, figures.event == USED)
 
     def _release(self, now: float) -> Iterator[Event]:
         while self._held and not (self._held[0][1] and now - self._held[0][0].time < PATIENCE):
             yield self._held.popleft()[0]
+
+
+def _own(event: Event) -> Figures:
+    return {key: value for key, value in event.figures.items() if key in _OWN}
 
 
 def _waits(event: Event) -> bool:

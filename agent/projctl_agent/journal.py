@@ -27,6 +27,7 @@ _KINDS_OF_MANAGER = {
     "9d1aaa27d60140bd96365438aad20286": Kind.STOPPED,
     "7ad2d189f7e94e70a38c781354912448": Kind.SUCCESS,
     "d9b373ed55a64feb8242e02dbe79a49c": Kind.FAILURE,
+    "ae8f7b866b0347b9af31fe1c80b127c0": Kind.USED,
     "98e322203f7a4ed290d09fe03c09fe15": Kind.EXITED,
     "fe6faa94e7774663a0da52717891d8ef": Kind.OUT_OF_MEMORY,
     "d989611b15e44c9dbf31e3c81256e4ed": Kind.OUT_OF_MEMORY,
@@ -203,6 +204,7 @@ class Journal:
             unit = _get(reader, self._scope.unit_field)
             invocation = _get(reader, self._scope.invocation_field)
             kind, result = _told(reader, kind)
+            figures = _used(reader) if kind is Kind.USED else NOTHING
         elif identity == _ORDER and not _is_a_projects(reader):
             kind, unit, invocation = Kind.ORDER, _get(reader, "PROJCTL_UNIT"), ""
             result = _get(reader, "PROJCTL_EVENT")
@@ -250,6 +252,13 @@ def _told(reader: sd.Reader, kind: Kind) -> tuple[Kind, str]:
     code, status = exits.CODES.get(_get(reader, "EXIT_CODE")), _get(reader, "EXIT_STATUS")
     told = exits.describe(code, int(status)) if code and status.isdecimal() else ""
     return (Kind.PROBE_FAILED if _get(reader, "COMMAND") == "ExecStartPost" else kind), told
+
+
+def _used(reader: sd.Reader) -> Figures:
+    """What systemd says that a run used; it says so only of runs that used much."""
+    cpu, peak = _get(reader, "CPU_USAGE_NSEC"), _get(reader, "MEMORY_PEAK")  # the second from systemd 255 on
+    figures: Figures = {"cpu_seconds": int(cpu) / 1e9} if _NUMBER.fullmatch(cpu) else {}
+    return figures | ({"memory_peak_bytes": int(peak)} if _NUMBER.fullmatch(peak) else {})
 
 
 def _is_a_projects(reader: sd.Reader) -> bool:

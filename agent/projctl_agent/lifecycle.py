@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from projctl_agent import exits
 from projctl_agent.entry import NOTHING, Entry, Kind
-from projctl_agent.event import FIGURES, Event, Figures, of_end
+from projctl_agent.event import FIGURES, USED, Event, Figures, of_end
 from projctl_agent.names import instance_of_service
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ class Totals:
 
     `rearmed` counts sockets that were opened again, `leaks` runs that left something behind, `failed_starts` runs
     that went wrong before they were ready, `suppressed` lines that journald threw away; `ordered` is what a
-    person ordered last, and when (monotonic), until a run has begun or ended since.
+    person ordered last, and when (monotonic), until a run has begun or ended since; `counted` is the unit of the
+    newest run that is counted, and no proxy's.
     """
 
     starts: int = 0
@@ -68,6 +69,7 @@ class Totals:
     suppressed: int = 0
     ordered: str = ""
     ordered_at: int = 0
+    counted: str = ""
 
 
 _OF_AGENT = frozenset(
@@ -152,6 +154,9 @@ def _take(name: str, totals: Totals, entry: Entry, *, backend: bool) -> Iterator
         totals.suppressed += int(entry.figures.get("dropped", 0))
     elif entry.kind in _OF_AGENT:
         yield from _note(name, totals, entry)
+    elif entry.kind is Kind.USED:
+        if entry.invocation in totals.ended and entry.unit == totals.counted:
+            yield _event(name, USED, entry, "", entry.figures)
     else:
         yield from _live(name, totals, entry, backend=backend)
 
@@ -201,7 +206,7 @@ def _open(totals: Totals, entry: Entry, *, backend: bool) -> Run:
     run = Run(entry.unit, entry.boot, entry.realtime, entry.monotonic, frontend=frontend)
     totals.runs[entry.invocation] = run
     if not frontend:
-        totals.ordered = ""
+        totals.ordered, totals.counted = "", entry.unit
         totals.starts += 1
     return run
 

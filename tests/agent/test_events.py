@@ -13,7 +13,7 @@ from test_lifecycle import anything, entry, recorded, story
 
 from projctl_agent import checkpoint, moments
 from projctl_agent.entry import Entry, Kind
-from projctl_agent.event import ENDS, FIGURES, Event
+from projctl_agent.event import ENDS, FIGURES, USED, Event
 from projctl_agent.joining import Joining
 from projctl_agent.lifecycle import Ledger
 
@@ -114,6 +114,25 @@ def test_figures_that_come_late_go_with_the_end() -> None:
     assert early.figures == expected
 
 
+def test_what_systemd_tells_of_a_run_gives_way_to_what_the_agent_tells() -> None:
+    run = [entry(Kind.STARTING, at=1), entry(Kind.STARTED, at=2), entry(Kind.SUCCESS, at=3)]
+    used = entry(Kind.USED, at=3)._replace(figures={"cpu_seconds": 1.5, "memory_peak_bytes": 7})
+    ended = entry(Kind.ENDED, at=4)._replace(figures={"cpu_seconds": 1.4, "bytes_in": 9})
+    alone, both = join(events([*run, used]))[-1], join(events([*run, used, ended]))[-1]
+    assert alone.figures == {"uptime_seconds": 1.0, "cpu_seconds": 1.5, "memory_peak_bytes": 7}
+    assert both.figures == {"uptime_seconds": 1.0, "cpu_seconds": 1.4, "memory_peak_bytes": 7, "bytes_in": 9}
+    assert (alone.event, both.event) == ("stopped", "stopped")
+
+
+def test_what_a_proxy_used_is_not_its_projects() -> None:
+    backend = [
+        entry(Kind.STARTED)._replace(unit="projctl-web.backend.service"),
+        entry(Kind.STARTED, "c" * 32),
+    ]
+    ends = [entry(Kind.SUCCESS, "c" * 32, at=2), entry(Kind.USED, "c" * 32, at=2)]
+    assert [event.event for event in events([*backend, *ends])] == ["starting", "ready"]
+
+
 def test_an_end_does_not_wait_for_ever() -> None:
     joining = Joining()
     run = [entry(Kind.STARTED, at=2), entry(Kind.FAILURE, at=3), entry(Kind.STARTING, "c" * 32, at=4)]
@@ -127,7 +146,7 @@ def test_an_end_does_not_wait_for_ever() -> None:
 
 @given(st.one_of(recorded, anything))
 def test_joining_loses_nothing_and_keeps_the_order(entries: list[Entry]) -> None:
-    found = [event for event in events(entries) if event.event != FIGURES]
+    found = [event for event in events(entries) if event.event not in {FIGURES, USED}]
     assert [event._replace(figures={}) for event in join(events(entries))] == [
         event._replace(figures={}) for event in found
     ]

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import table
-from steps import projctl, properties, server, write
+from steps import ENVIRONMENT, properties, server, write
 
 from projctl.lab import Lab
 
@@ -17,7 +17,7 @@ SECONDS = 20
 
 def timed(lab: Lab, *words: str) -> str:
     begin = time.perf_counter()
-    projctl(lab, *words, timeout=300)
+    lab.run([sys.executable, "-m", "projctl", *words], env=ENVIRONMENT, timeout=300)
     return f"{time.perf_counter() - begin:.2f}"
 
 

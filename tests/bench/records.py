@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import recorded
 import table
-from steps import ENVIRONMENT, apply, projctl, server
+from steps import ENVIRONMENT, apply, server
 
 from projctl.lab import Lab
 
@@ -84,8 +84,12 @@ def _logs(directory: Path) -> None:
         apply(lab, {f"p{number}": server(listen=10000 + number) for number in (0, 5)})
         ours = [f"--lines={SHOWN}", "--output=json", "_SYSTEMD_UNIT=projctl-p5.service"]
 
+        def python(*words: str) -> str:
+            return lab.run([sys.executable, *words], env=ENVIRONMENT).stdout
+
         def logs() -> None:
-            assert len(projctl(lab, "logs", "p5", "-n", str(SHOWN), "--json").stdout.splitlines()) == SHOWN
+            words = ["-m", "projctl", "logs", "p5", "-n", str(SHOWN), "--json"]
+            assert len(python(*words).splitlines()) == SHOWN
 
         def journalctl() -> None:
             assert len(lab.run(["journalctl", *ours]).stdout.splitlines()) == SHOWN
@@ -98,7 +102,7 @@ def _logs(directory: Path) -> None:
 
         cases: list[tuple[str, Callable[[], object], int]] = [
             ("nothing (a program that ends at once)", lambda: lab.run(["true"]), ROUNDS),
-            ("projctl --version", lambda: projctl(lab, "--version"), ROUNDS),
+            ("Python and click, which ends at once", lambda: python("-c", "import click"), ROUNDS),
             ("projctl logs p5 -n 1000 --json", logs, ROUNDS),
             ("journalctl of the same lines", journalctl, ROUNDS),
             ("the same lines as JSON, parsed in Python", lambda: parse(*ours), ROUNDS),

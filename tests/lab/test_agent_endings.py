@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from agent_stage import SERVER, Stage, install_agent, wait_for
 from steps import projects
+from test_agent_events import events
 
 from projctl.lab import Lab
 
@@ -70,6 +71,21 @@ def test_an_idle_stop_tells_the_figures_once(stage: Stage) -> None:
     stage.systemctl("stop", "projctl-after.service")
     figures(stage, later)
     assert stage.entries(MESSAGE_ID=ENDED, PROJCTL_INVOCATION_ID=invocation) == []
+
+
+def test_systemd_tells_of_a_run_that_no_agent_saw(stage: Stage) -> None:
+    stage.project("unseen", "5007", IdleStopSec="infinity")
+    stage.systemctl("stop", "projctl-agent.service")
+    stage.get(5007, "/burn?seconds=60")
+    # It is said of runs that took more than a second.
+    wait_for(lambda: stage.show("projctl-unseen.service", "CPUUsageNSec")[0] > 1_100_000_000, "work done")
+    stage.systemctl("stop", "projctl-unseen.service")
+    stage.systemctl("start", "projctl-agent.service")
+    key = ("projctl_cpu_seconds_total", ("project", "unseen"))
+    wait_for(lambda: stage.metrics().get(key, 0) > 1.1, "its CPU time counted")
+    (end,) = [event for event in events(stage, "--project", "unseen") if event["event"] == "stopped"]
+    assert end["cpu_seconds"] == pytest.approx(stage.metrics()[key])
+    assert end["reason"] == "manual" and "memory_bytes" not in end
 
 
 def left(stage: Stage, name: str, number: int) -> list[dict[str, str]]:

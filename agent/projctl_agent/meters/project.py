@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from projctl_agent.event import ENDS, FIGURES
+from projctl_agent.event import ENDS, FIGURES, USED
 from projctl_agent.meters.meter import Meter
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Meters:
             self._wake(entry)
         elif event.event in ENDS:
             self._end(entry, event)
-        elif event.event == FIGURES:
+        elif event.event in {FIGURES, USED}:
             self._take(event)
         elif event.event == "thawed":
             self._thaw(entry, event)
