@@ -10,6 +10,8 @@ from projctl_agent import messages
 from projctl_agent.bus import BusError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from projctl_agent.orders import Orders
     from projctl_agent.settings import Settings
 
@@ -34,9 +36,7 @@ class Freezing:
         try:
             await self.orders.freeze(service, self.invocation)
         except BusError as error:
-            if str(error) not in self.told:
-                self.told.add(str(error))
-                messages.freeze_refused(instance, service, self.invocation, str(error))
+            self._tell(messages.freeze_refused, error)
             return False
         messages.frozen(instance, service, self.invocation, quiet)
         if self.settings.reclaim and self.frozen:
@@ -44,9 +44,16 @@ class Freezing:
         return True
 
     async def _reclaim(self) -> None:
-        # It is frozen all the same where the kernel cannot, or something called for it meanwhile.
-        with contextlib.suppress(BusError):
+        try:
             await self.orders.reclaim(self.settings.service)
+        except BusError as error:
+            if self.frozen:  # else something called for it meanwhile
+                self._tell(messages.reclaim_refused, error)
+
+    def _tell(self, message: Callable[[str, str, str, str], None], error: BusError) -> None:
+        if str(error) not in self.told:
+            self.told.add(str(error))
+            message(self.settings.instance, self.settings.service, self.invocation, str(error))
 
     async def thaw(self, reason: str) -> None:
         """Let it go on where it is frozen; a helper that cannot be asked has thawed it already."""

@@ -20,6 +20,7 @@ REARMED = "81f851c180ad1c9ddebebca04fb7db6b"
 FROZEN = "41aab5b8b2230c448b572a0e9266a56a"
 THAWED = "182c48d1f1016f93ab314aa273603dfb"
 FREEZE_REFUSED = "d925bd5e8c7a56be01d6796d7a64495b"
+RECLAIM_REFUSED = "a67c213455374a46960e8fd7c018fdc3"
 WARM = "b6d815e6403b411e4dc25bd714c350aa"
 LEAK = "f8bc3d4a200d8f0bf2ce77aee6878482"
 ENDED = "e1e86dd2a61d1600d5a55b3ee7b3e42f"
@@ -102,6 +103,12 @@ def freeze_refused(instance: str, unit: str, invocation: str, error: str) -> Non
     """A project cannot be frozen; it goes on running, and stops when its idle time is over."""
     text = f"Cannot freeze project {instance}: {error}"
     _send(FREEZE_REFUSED, _NOTICE, text, _fields(instance, "freeze-refused", "idle", unit, invocation))
+
+
+def reclaim_refused(instance: str, unit: str, invocation: str, error: str) -> None:
+    """A project is frozen, but its memory is not moved out of the way."""
+    text = f"Cannot reclaim the memory of frozen project {instance}: {error}"
+    _send(RECLAIM_REFUSED, _NOTICE, text, _fields(instance, "reclaim-refused", "idle", unit, invocation))
 
 
 def warm(instance: str) -> None:

@@ -47,6 +47,7 @@ PROJECTS = {
         "run": f"{sys.executable} -m http.server --bind 127.0.0.1 $PORT",
     },
     "closed": counting(5010),
+    "lean": counting(5013, reclaim=True),
     "pool": counting(5012) | {"warm": "always"},
     "loop": {"path": str(APPS), "listen": 5011, "idle": SOON, "run": "uvicorn asgi:app --loop uvloop"},
 }  # fmt: skip
@@ -225,6 +226,19 @@ def test_what_is_warm_is_frozen_before_anybody_came(stage: Stage) -> None:
     wait_until_frozen(stage, "pool")
     (pid,) = stage.show("projctl-pool.service", "MainPID")
     assert once(stage, 5012) == (1, pid)
+
+
+def test_where_the_kernel_reclaims_no_memory_it_is_told_once(stage: Stage) -> None:
+    """Where it does, less of it is left; either way it is frozen, and goes on with all it had."""
+    assert once(stage, 5013)[0] == 1
+    group = stage.systemctl("show", "-P", "ControlGroup", "projctl-lean.service")
+    can = stage.lab.run(["test", "-e", f"/sys/fs/cgroup{group}/memory.reclaim"], check=False).returncode == 0
+    for number in (2, 3):
+        wait_until_frozen(stage, "lean")
+        assert once(stage, 5013)[0] == number
+    told = [entry["MESSAGE"] for entry in stage.entries(PROJCTL_EVENT="reclaim-refused")]
+    refusal = "Cannot reclaim the memory of frozen project lean: the kernel reclaims no memory here"
+    assert told == ([] if can else [refusal])
 
 
 def test_uvloop_keeps_a_byte_in_a_pipe_for_a_lock(stage: Stage) -> None:

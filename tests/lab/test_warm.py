@@ -110,7 +110,11 @@ def test_a_server_that_is_always_warm(stage: Stage) -> None:
 
 
 def test_a_server_that_starts_at_boot(stage: Stage) -> None:
-    wanted = {"early": server(listen=5004, idle="1s", warm="boot"), "other": server(listen=5005)}
+    wanted = {
+        "early": server(listen=5004, idle="1s", warm="boot"),
+        "other": server(listen=5005),
+        "pool": server(listen=5006, idle={"freeze": "0.5s", "stop": "never"}, warm="boot"),
+    }
     apply(stage.lab, wanted)
     assert projects(stage.lab)["early"]["state"] == "asleep"
     # What a boot does: it starts the target with all that it wants.
@@ -120,3 +124,12 @@ def test_a_server_that_starts_at_boot(stage: Stage) -> None:
     stage.wait_until_asleep("early")
     wait_for(lambda: stage.stops("early") == {"idle": 1}, "its idle stop")
     assert projects(stage.lab)["other"]["state"] == "asleep"
+    # One that freezes is a warm pool: up before anybody came, at no cost, and there at the first connection.
+    wait_for(lambda: stage.status()["pool"]["state"] == "frozen", "it frozen")
+    pid, used = stage.show("projctl-pool.service", "MainPID", "CPUUsageNSec")
+    time.sleep(0.3)
+    assert stage.show("projctl-pool.service", "MainPID", "CPUUsageNSec") == [pid, used]
+    assert stage.get(5006)
+    wait_for(lambda: stage.entries(PROJCTL_EVENT="thawed", PROJCTL_PROJECT="pool"), "it told")
+    assert stage.show("projctl-pool.service", "MainPID") == [pid]
+    assert stage.starts("pool") == 1

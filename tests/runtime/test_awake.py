@@ -32,6 +32,7 @@ def is_held(file: Path) -> bool:
 
 def test_it_lasts_as_long_as_the_longest_context(file: Path) -> None:
     with hold():
+        assert file.stat().st_mode & 0o777 == 0o600
         with hold():
             assert is_held(file)
         assert is_held(file)

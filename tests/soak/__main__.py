@@ -12,6 +12,7 @@ import disturbances  # noqa: E402
 import idle_stops  # noqa: E402
 import many  # noqa: E402
 import restarts  # noqa: E402
+from run import Run  # noqa: E402
 
 SOAKS = {
     "idle-stops": idle_stops.run,
@@ -22,14 +23,24 @@ SOAKS = {
 }
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of: {', '.join(SOAKS)}")
-    for name in parser.parse_args().names or SOAKS:
+    parser.add_argument("--share", type=float, default=1.0, help="of the full counts, for a short run")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="keep the tables there")
+    options = parser.parse_args()
+    for name in options.names:
         if name not in SOAKS:
             parser.error(f'unknown soak "{name}", must be one of: {", ".join(SOAKS)}')
-        print(f"\n== {name}: {SOAKS[name].__doc__}", flush=True)
-        SOAKS[name]()
+    run = Run(options.share, options.markdown)
+    run.begin()
+    for name in options.names or SOAKS:
+        run.title(name, SOAKS[name].__doc__ or "")
+        SOAKS[name](run)
+    run.progress("done")
+    if run.missed:
+        run.remark("goals that were missed", run.missed)
+    return bool(run.missed)
 
 
-main()
+sys.exit(main())

@@ -91,14 +91,13 @@ async def _ask_later(bare: Bare, delay: float) -> None:
     await bare.ask()
 
 
-def run(command: list[str], stops: int) -> Record:
-    """The requests around so many stops."""
+def run(command: list[str], stops: int, limit: float) -> tuple[int, Record]:
+    """So many stops, or as many as there are in so many seconds, and the requests around them."""
     record = Record()
-    asyncio.run(_run([*command, *_TAKES.get(command[0], [])], record, stops))
-    return record
+    return asyncio.run(_run([*command, *_TAKES.get(command[0], [])], record, stops, limit)), record
 
 
-async def _run(command: list[str], record: Record, stops: int) -> None:
+async def _run(command: list[str], record: Record, stops: int, limit: float) -> int:
     listeners = [socket.create_server(("127.0.0.1", 0), backlog=4096) for _ in range(PROJECTS)]
     for listener in listeners:
         listener.setblocking(False)
@@ -106,7 +105,8 @@ async def _run(command: list[str], record: Record, stops: int) -> None:
     clients_over, servers_over = asyncio.Event(), asyncio.Event()
     servers = [asyncio.create_task(bare.serve(servers_over)) for bare in every]
     clients = [asyncio.create_task(cycle(bare, clients_over)) for bare in every]
-    while sum(bare.stops for bare in every) < stops:
+    deadline = time.monotonic() + limit
+    while sum(bare.stops for bare in every) < stops and time.monotonic() < deadline:
         await asyncio.sleep(1)
     clients_over.set()
     await asyncio.gather(*clients)
@@ -114,3 +114,4 @@ async def _run(command: list[str], record: Record, stops: int) -> None:
     await asyncio.gather(*servers)
     for listener in listeners:
         listener.close()
+    return sum(bare.stops for bare in every)

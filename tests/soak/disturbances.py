@@ -7,14 +7,17 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
-import table
 from stage import Soak, soak
 from steps import server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from run import Run
+
 KILLS, PROJECTS = 200, 30
+#: Disturbances between two lines about how far it is.
+TENTH = 10
 IDLE = 1.0
 #: A third of the projects freeze first.
 FREEZING = {"freeze": "1s", "stop": "3s"}
@@ -72,27 +75,31 @@ async def use(stage: Soak, name: str, over: asyncio.Event) -> None:
         )
 
 
-async def disturb(stage: Soak, what: Sequence[Disturbance], most: float) -> dict[str, str]:
+async def disturb(
+    stage: Soak, what: Sequence[Disturbance], most: float, tell: Callable[[str], None]
+) -> dict[str, str]:
     """Use all projects while these happen at random, at `most` so many seconds apart; who does not sleep afterwards.
 
     They must be apart: an agent that was killed begins every idle time anew.
     """
     over = asyncio.Event()
     users = [asyncio.create_task(use(stage, name, over)) for name in stage.ports]
-    for _, act in what:
+    for number, (name, act) in enumerate(what, 1):
         await asyncio.sleep(random.uniform(0.2, most))
         await asyncio.to_thread(act, stage)
+        if number % TENTH == 0:
+            tell(f"{number} of {len(what)}, the last one: {name}")
     over.set()
     await asyncio.gather(*users)
     return await stage.wait_until_all_sleep(60)
 
 
-def measure(what: Sequence[Disturbance], most: float, *, keeps_journal: bool) -> list[tuple[str, Any]]:
+def measure(run: Run, what: Sequence[Disturbance], most: float, *, keeps_journal: bool) -> None:
     with soak() as stage:
         plain, freezing = server(idle=IDLE), server(idle=FREEZING)
         stage.install({f"p{n}": freezing if n % 3 == 0 else plain for n in range(PROJECTS)})
         begin = time.monotonic()
-        awake = asyncio.run(disturb(stage, what, most))
+        awake = asyncio.run(disturb(stage, what, most, run.progress))
         frozen = [name for name, state in awake.items() if state == "frozen"]
         # Entries are read a moment after they are written.
         time.sleep(3)
@@ -123,16 +130,20 @@ def measure(what: Sequence[Disturbance], most: float, *, keeps_journal: bool) ->
                     f"{len({**differ, **unlike})} {differ or ''}{unlike or ''}".strip(),
                 ),
             ]
-    return rows
+            run.expect(not differ and not unlike, "totals that equal the journal")
+    run.show(("what", "figure"), rows)
+    run.expect(not lost, "no request lost")
+    run.expect(not wrong, "nothing stopped that was in use")
+    run.expect(not awake, "everything asleep a minute later")
 
 
-def run_killed() -> None:
+def run_killed(run: Run) -> None:
     """the agent killed with SIGKILL at 200 random moments while 30 projects are used, stop and freeze"""
-    table.show(("what", "figure"), measure([KILL] * KILLS, 6.0, keeps_journal=True))
+    measure(run, [KILL] * run.scaled(KILLS), 5.0, keeps_journal=True)
 
 
-def run_outages() -> None:
+def run_outages(run: Run) -> None:
     """bus cut, journald restarted, daemon-reexec, daemon-reload, journal rotated and vacuumed, each ten times"""
-    what = OUTAGES * 10
+    what = OUTAGES * run.scaled(10)
     random.shuffle(what)
-    table.show(("what", "figure"), measure(what, 3.0, keeps_journal=False))
+    measure(run, what, 3.0, keeps_journal=False)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import TYPE_CHECKING
 
 import bare
-import table
 from server_cases import APPS
 from stage import Soak, soak
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from run import Run
 
 #: What runs, in the directory of the test applications.
 SERVERS = {
@@ -16,13 +21,15 @@ SERVERS = {
     "projctl-serve": ["projctl-serve", "asgi:app"],
     "uvicorn": ["uvicorn", "asgi:app"],
 }
+#: The others lose some by themselves, which the row without projctl shows.
+LOSE_NOTHING = ("gunicorn", "projctl-serve")
 STOPS = 1000
 #: Projects of one kind at a time, and seconds without use after which they stop.
 PROJECTS, IDLE = 12, 1.0
 #: Requests around one stop, and the window of seconds around the end of the idle time they fall into.
 AROUND, BEFORE, AFTER = 2, 0.05, 0.8
-#: Seconds that one kind of server may take at most.
-LIMIT = 1500.0
+#: Seconds that one kind of server may take at most, and between two lines about how far it is.
+LIMIT, OFTEN = 420.0, 30.0
 
 
 async def cycle(stage: Soak, name: str, over: asyncio.Event) -> None:
@@ -38,38 +45,50 @@ async def _ask_later(stage: Soak, name: str, delay: float) -> None:
     await stage.ask(name)
 
 
-async def until_stopped(stage: Soak) -> int:
-    """Run the clients until there were enough stops; how many there were."""
+async def until_stopped(stage: Soak, wanted: int, tell: Callable[[int], None]) -> int:
+    """Run the clients until there were so many stops; how many there were."""
     over = asyncio.Event()
     clients = [asyncio.create_task(cycle(stage, name, over)) for name in stage.ports]
-    deadline = asyncio.get_running_loop().time() + LIMIT
+    now = asyncio.get_running_loop().time
+    deadline, telling = now() + LIMIT, now() + OFTEN
     stops = 0
-    while stops < STOPS and asyncio.get_running_loop().time() < deadline:
+    while stops < wanted and now() < deadline:
         await asyncio.sleep(2)
         stops = sum((await asyncio.to_thread(stage.counted))[1].values())
+        if now() > telling:
+            tell(stops)
+            telling += OFTEN
     over.set()
     await asyncio.gather(*clients)
     return stops
 
 
-def with_projctl(command: list[str]) -> tuple[int, Soak]:
+def with_projctl(command: list[str], wanted: int, tell: Callable[[int], None]) -> tuple[int, Soak]:
     with soak() as stage:
         project = {"path": str(APPS), "run": command, "idle": IDLE}
         stage.install({f"p{number}": project for number in range(PROJECTS)})
-        return asyncio.run(until_stopped(stage)), stage
+        return asyncio.run(until_stopped(stage, wanted, tell)), stage
 
 
-def run() -> None:
+def run(run: Run) -> None:
     """1,000 idle stops of each server, clients connecting around each; then as many stops without projctl"""
+    wanted = run.scaled(STOPS)
     rows: list[tuple[object, ...]] = []
     ends: list[str] = []
     for name, command in SERVERS.items():
-        stops, stage = with_projctl(command)
-        rows.append((name, "projctl", stops, stage.record.count(), sum(stage.record.lost().values())))
-        ends += [f"{name}, projctl: {count}: {end}" for end, count in stage.record.lost().items()]
-        record = bare.run(command, STOPS)
-        rows.append((name, "none", STOPS, record.count(), sum(record.lost().values())))
-        ends += [f"{name}, none: {count}: {end}" for end, count in record.lost().items()]
-        print(f"{name}: done", flush=True)
-    table.show(("server", "manager", "stops", "requests", "lost"), rows)
-    print("\nhow they were lost", *ends, sep="\n")
+
+        def tell(stops: int, name: str = name) -> None:
+            run.progress(f"{name}: {stops} of {wanted} stops")
+
+        stops, stage = with_projctl(command, wanted, tell)
+        tell(stops)
+        run.expect(stops >= wanted, f"{wanted} stops of {name}")
+        run.expect(name not in LOSE_NOTHING or not stage.record.lost(), f"no request to {name} lost")
+        bare_stops, record = bare.run(command, wanted, LIMIT)
+        run.progress(f"{name} without projctl: {bare_stops} stops")
+        for manager, count, asked in (("projctl", stops, stage.record), ("none", bare_stops, record)):
+            lost = asked.lost()
+            rows.append((name, manager, count, asked.count(), sum(lost.values())))
+            ends += [f"{name}, {manager}: {times}: {end}" for end, times in lost.items()]
+    run.show(("server", "manager", "stops", "requests", "lost"), rows)
+    run.remark("how they were lost", ends or ["none was"])

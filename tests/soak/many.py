@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import table
 from stage import Soak, soak
 from steps import properties, server
 
+if TYPE_CHECKING:
+    from run import Run
+
 BUSY, RARE, SECONDS = 50, 250, 600.0
+#: Seconds, of a short run too: each that is rarely used is to stop in it.
+SHORTEST = 60.0
 IDLE = 10.0
 #: What the stop may come later than the idle time: max(2 s, idle / 20).
 LATE = max(2.0, IDLE / 20)
@@ -27,11 +31,11 @@ async def use(stage: Soak, name: str, pauses: tuple[float, float], deadline: flo
         await asyncio.sleep(random.uniform(*pauses))
 
 
-async def use_all(stage: Soak, seconds: float) -> None:
+async def use_all(stage: Soak, busy: int, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     names = list(stage.ports)
-    users = [use(stage, name, OFTEN, deadline) for name in names[:BUSY]]
-    users += [use(stage, name, SELDOM, deadline) for name in names[BUSY:]]
+    users = [use(stage, name, OFTEN, deadline) for name in names[:busy]]
+    users += [use(stage, name, SELDOM, deadline) for name in names[busy:]]
     watch = asyncio.create_task(asyncio.sleep(seconds))
     await asyncio.gather(*(asyncio.wait_for(user, seconds + 120) for user in users), watch)
 
@@ -58,12 +62,15 @@ def punctuality(stage: Soak) -> tuple[int, int, float]:
     return len(late), sum(delay <= LATE for delay in late), max(late, default=0.0)
 
 
-def run() -> None:
+def run(run: Run) -> None:
     """300 projects, 50 busy, 250 used now and then, for ten minutes: idle stops in time, and the agent's cost"""
+    busy, rare, seconds = run.scaled(BUSY), run.scaled(RARE), max(SHORTEST, SECONDS * run.share)
     with soak() as stage:
-        stage.install({f"p{number}": server(idle=IDLE) for number in range(BUSY + RARE)})
+        stage.install({f"p{number}": server(idle=IDLE) for number in range(busy + rare)})
+        run.progress(f"{busy + rare} projects installed, {seconds:g} s of use begin")
         before = agent_figures(stage)
-        asyncio.run(use_all(stage, SECONDS))
+        asyncio.run(use_all(stage, busy, seconds))
+        run.progress("over")
         after = agent_figures(stage)
         awake = asyncio.run(stage.wait_until_all_sleep(IDLE + 30))
         stops, timely, latest = punctuality(stage)
@@ -77,8 +84,12 @@ def run() -> None:
         ("latest, s after the idle time", f"{latest:.2f}"),
         ("stops of what was in use", len(wrong)),
         ("never stopped", len(awake)),
-        ("agent: CPU seconds in ten minutes", f"{after[0] - before[0]:.1f}"),
-        ("agent: wake-ups a second", f"{(after[1] - before[1]) / SECONDS:.1f}"),
+        (f"agent: CPU seconds in {seconds:g} s", f"{after[0] - before[0]:.1f}"),
+        ("agent: wake-ups a second", f"{(after[1] - before[1]) / seconds:.1f}"),
         ("agent: PSS MiB", f"{after[2]:.1f}"),
     ]
-    table.show(("what", "figure"), cells)
+    run.show(("what", "figure"), cells)
+    run.expect(not lost, "no request lost")
+    run.expect(timely >= 0.99 * stops, "99 % of the idle stops in time")
+    run.expect(not wrong, "nothing stopped that was in use")
+    run.expect(not awake, "every idle server stopped")

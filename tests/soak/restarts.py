@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import idle_stops
-import table
 from server_cases import APPS
 from stage import Soak, soak
 from steps import projctl
+
+if TYPE_CHECKING:
+    from run import Run
 
 SERVERS = ("gunicorn", "projctl-serve")
 RESTARTS, PROJECTS, CLIENTS = 200, 4, 2
@@ -22,10 +25,10 @@ async def stream(stage: Soak, name: str, over: asyncio.Event) -> None:
         await asyncio.sleep(PAUSE)
 
 
-async def restart_again_and_again(stage: Soak) -> None:
+async def restart_again_and_again(stage: Soak, times: int) -> None:
     over = asyncio.Event()
     clients = [asyncio.create_task(stream(stage, name, over)) for name in stage.ports for _ in range(CLIENTS)]
-    await asyncio.gather(*(restart(stage, name, RESTARTS // PROJECTS) for name in stage.ports))
+    await asyncio.gather(*(restart(stage, name, times) for name in stage.ports))
     over.set()
     await asyncio.gather(*clients)
 
@@ -35,21 +38,24 @@ async def restart(stage: Soak, name: str, times: int) -> None:
         await asyncio.to_thread(projctl, stage.lab, "restart", name, timeout=120)
 
 
-def measure(command: list[str]) -> Soak:
+def measure(command: list[str], times: int) -> Soak:
     with soak() as stage:
         project = {"path": str(APPS), "run": command}
         stage.install({f"p{number}": project for number in range(PROJECTS)})
-        asyncio.run(restart_again_and_again(stage))
+        asyncio.run(restart_again_and_again(stage, times))
         return stage
 
 
-def run() -> None:
+def run(run: Run) -> None:
     """200 restarts of each server under a constant stream of one-shot requests"""
     rows: list[tuple[object, ...]] = []
     ends: list[str] = []
     for name in SERVERS:
-        record = measure(idle_stops.SERVERS[name]).record
-        rows.append((name, RESTARTS, record.count(), sum(record.lost().values())))
+        times = run.scaled(RESTARTS // PROJECTS)
+        record = measure(idle_stops.SERVERS[name], times).record
+        run.progress(f"{name}: done")
+        run.expect(not record.lost(), f"no request to {name} lost")
+        rows.append((name, times * PROJECTS, record.count(), sum(record.lost().values())))
         ends += [f"{name}: {count}: {end}" for end, count in record.lost().items()]
-    table.show(("server", "restarts", "requests", "lost"), rows)
-    print("\nhow they were lost", *(ends or ["none was"]), sep="\n")
+    run.show(("server", "restarts", "requests", "lost"), rows)
+    run.remark("how they were lost", ends or ["none was"])
