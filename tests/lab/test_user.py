@@ -75,10 +75,16 @@ projects:
     mara.projctl("agent", "install", "--user")
     wait_for(lambda: mara.projects()["shop"]["state"] == "asleep", 30)
     assert mara.projects()["shop"]["starts"] == 1
+    assert mara.projctl("hold", "--user", "shop", "1h").stdout.startswith("shop: held awake until ")
     assert "200 OK" in get(mara.lab, 3400)
     metrics = get(mara.lab, 9753, "/metrics")
     assert 'projctl_stops_total{project="shop",reason="idle"} 1.0' in metrics
-    assert mara.projctl("hold", "--user", "shop", "1h").stdout.startswith("shop: held awake until ")
+    told = json.loads(mara.projctl("report", "--user", "--since=-1h", "--json").stdout)
+    assert {project["name"]: (project["starts"], project["stops"]) for project in told["projects"]} == {
+        "shop": (2, {"idle": 1}), "site": (1, {}), "sock": (0, {}),
+    }  # fmt: skip
+    assert told["never_used"] == ["sock"] and told["kpis"]["cleanup"]["parts"] == {"in_time": 1, "due": 1}
+    assert next(project for project in told["projects"] if project["name"] == "shop")["memory_bytes"] > 1e6
     assert "running: held awake by mara until" in mara.projctl("why", "--user", "shop").stdout
     file = f"/run/user/{UID}/projctl/shop/hold"
     with mara.lab.popen(["flock", "--no-fork", file, "sleep", "1000"], user="mara") as holder:
