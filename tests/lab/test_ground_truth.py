@@ -1,4 +1,4 @@
-"""What happened to twenty projects, by the script that did it, by the metrics and by the events: the same."""
+"""What happened to twenty projects, by the script that did it, by metrics, events and report: the same."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from agent_stage import Stage, install_agent, wait_for
+from steps import projctl
 from test_agent_events import events
 from test_agent_oom import KILL
 
@@ -155,6 +156,14 @@ def counted(metrics: dict[tuple[Any, ...], float], name: str) -> tuple[int, dict
     return int(metrics["projctl_starts_total", ("project", name)]), ends
 
 
+def reported(stage: Stage) -> dict[str, tuple[int, dict[str, int]]]:
+    found = json.loads(projctl(stage.lab, "report", "--since=-1h", "--json").stdout)
+    assert {project["name"]: project["failed"] for project in found["projects"] if project["failed"]} == {
+        "start-timeout0": 2, "start-timeout1": 2,
+    }  # fmt: skip
+    return {project["name"]: (project["starts"], project["stops"]) for project in found["projects"]}
+
+
 def expected(record: list[tuple[str, str | None]]) -> tuple[int, dict[str, int]]:
     ends = Counter(reason for event, reason in record if event in {"stopped", "crashed", "oom"})
     return sum(event == "starting" for event, _ in record), {
@@ -179,6 +188,7 @@ def test_metrics_and_events_equal_what_was_done(stage: Stage) -> None:
     stage.lab.run(["journalctl", "--rotate"])
     script.round(2)
     assert told(events(stage)) == script.record
+    assert reported(stage) == {name: expected(record) for name, record in script.record.items()}
     # The checkpoint is saved when the agent ends; what it was made from goes.
     stage.systemctl("stop", AGENT)
     stage.lab.run(["journalctl", "--rotate"])
