@@ -23,7 +23,8 @@ SERVERS = {
 }
 #: The others lose some by themselves, which the row without projctl shows.
 LOSE_NOTHING = ("gunicorn", "projctl-serve")
-STOPS = 1000
+#: With projctl, and without: that only has to show who loses some by itself.
+STOPS, BARE_STOPS = 1000, 200
 #: Projects of one kind at a time, and seconds without use after which they stop.
 PROJECTS, IDLE = 12, 1.0
 #: Requests around one stop, and the window of seconds around the end of the idle time they fall into.
@@ -71,7 +72,7 @@ def with_projctl(command: list[str], wanted: int, tell: Callable[[int], None]) -
 
 
 def run(run: Run) -> None:
-    """1,000 idle stops of each server, clients connecting around each; then as many stops without projctl"""
+    """1,000 idle stops of each server, clients connecting around each; then 200 stops without projctl"""
     wanted = run.scaled(STOPS)
     rows: list[tuple[object, ...]] = []
     ends: list[str] = []
@@ -84,7 +85,7 @@ def run(run: Run) -> None:
         tell(stops)
         run.expect(stops >= wanted, f"{wanted} stops of {name}")
         run.expect(name not in LOSE_NOTHING or not stage.record.lost(), f"no request to {name} lost")
-        bare_stops, record = bare.run(command, wanted, LIMIT)
+        bare_stops, record = bare.run(command, run.scaled(BARE_STOPS), LIMIT)
         run.progress(f"{name} without projctl: {bare_stops} stops")
         for manager, count, asked in (("projctl", stops, stage.record), ("none", bare_stops, record)):
             lost = asked.lost()

@@ -1,0 +1,97 @@
+"""The idle rule: when it stops, when it freezes, when to look again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from idle_looks import POLICY, QUIET, UNCOUNTED, connected, later
+
+from projctl_agent import idle
+from projctl_agent.idle import Observation, Policy, Track
+
+
+def test_never_means_no_look_and_no_stop() -> None:
+    track = idle.begin(0.0, QUIET)
+    decision = idle.decide(Policy(idle_stop=None, min_uptime=0.0), track, 1e9)
+    assert (decision.stop, decision.next_look, decision.would_stop_at) == (False, None, None)
+
+
+def test_minimum_uptime_holds_an_idle_project() -> None:
+    track = Track(started=90.0, last_use=100.0, last_reason="bytes", previous=QUIET)
+    policy = Policy(idle_stop=10.0, min_uptime=60.0)
+    held = idle.decide(policy, track, 120.0)
+    assert (held.stop, held.activity, held.held, held.would_stop_at) == (False, "bytes", "min_uptime", 150.0)
+    assert idle.decide(policy, track, 105.0).held is None
+    assert idle.decide(policy, track, 150.0).stop
+
+
+@pytest.mark.parametrize(("observation", "most"), [(QUIET, 50), (UNCOUNTED, 3000)])
+def test_what_minimum_uptime_alone_holds_is_looked_at_seldom(observation: Observation, most: int) -> None:
+    """A minute of idle time, an hour of minimum uptime; without counters every look may be the one that sees."""
+    policy = Policy(idle_stop=60.0, min_uptime=3600.0)
+    track = idle.begin(observation.taken, observation)
+    decision, looks = idle.decide(policy, track, observation.taken), 0
+    while not decision.stop:
+        assert decision.next_look is not None
+        looks += 1
+        now = replace(observation, taken=decision.next_look)
+        track, decision = idle.look(policy, track, now)
+    assert now.taken == track.started + 3600.0
+    assert most / 3 < looks <= most * 2
+
+
+@pytest.mark.parametrize("held", [None, math.inf])
+def test_what_never_stops_is_never_looked_at(held: float | None) -> None:
+    policy = replace(POLICY, idle_stop=None if held is None else 60.0, held_until=held)
+    decision = idle.decide(policy, idle.begin(0.0, QUIET), 100.0)
+    assert (decision.stop, decision.next_look, decision.would_stop_at) == (False, None, None)
+
+
+FREEZING = replace(POLICY, idle_freeze=20.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "left"),
+    [
+        ({}, 0.0),
+        (connected(600.0), 0.0),
+        (connected(5.0), 1.0),
+        (connected(19.5), 0.5),
+        ({"bytes_in": 5001}, 1.0),
+        ({"cpu_seconds": 9.0}, 1.0),
+        ({"queue": 1}, 1.0),
+    ],
+)
+def test_when_it_freezes(changes: dict[str, object], left: float) -> None:
+    """Open connections alone keep it from stopping, not from freezing; looks are a twentieth of the time apart."""
+    track, decision = idle.look(FREEZING, idle.begin(0.0, QUIET), later(QUIET, 30.0, **changes))
+    assert idle.until_freeze(FREEZING, track, 130.0) == pytest.approx(left)
+    assert not decision.stop
+    assert idle.until_freeze(POLICY, track, 130.0) is None
+
+
+def test_a_hold_keeps_it_from_freezing() -> None:
+    held = replace(FREEZING, held_until=500.0)
+    track, _ = idle.look(held, idle.begin(0.0, QUIET), later(QUIET, 30.0))
+    assert idle.until_freeze(held, track, 130.0) == 1.0
+
+
+@pytest.mark.parametrize(("before", "used"), [(QUIET, 100.0), (UNCOUNTED, 190.0)])
+def test_what_wakes_it_is_use_where_no_counter_tells(before: Observation, used: float) -> None:
+    track = idle.woken(idle.begin(0.0, before), 190.0)
+    assert (track.last_use, track.busy) == (used, 190.0)
+
+
+def test_looks_that_come_late_do_not_put_off_all_that_follow() -> None:
+    """A machine that is busy wakes the agent late each time; the stop is late by the last of them only."""
+    policy, lag = replace(POLICY, idle_stop=60.0), 0.05
+    track = idle.begin(QUIET.taken, QUIET)
+    decision, looks = idle.decide(policy, track, QUIET.taken), 0
+    while not decision.stop:
+        assert decision.next_look is not None
+        looks += 1
+        track, decision = idle.look(policy, track, replace(QUIET, taken=decision.next_look + lag))
+    assert track.previous.taken == pytest.approx(QUIET.taken + 60.0 + 2 * lag)
+    assert looks == 20
