@@ -319,8 +319,16 @@ def decide(policy: Policy, track: Track, now: float, counts_until: float = 0.0) 
     rests = bool(held) and track.previous.counted
     base = _grid(policy.idle_stop, track, now)
     wait = pace.wait(policy.idle_stop, due - base, free=least - policy.idle_stop - base, rests=rests)
+    if _is_being_started(track, now):
+        wait = min(wait, pace.FIRST)
     following = due if wait == due - base else max(now, base + wait)
     return Decision(False, track.last_reason, held, idle, uptime, following, due)
+
+
+def _is_being_started(track: Track, now: float) -> bool:
+    """Whether this is the first look, and whoever started it still waits for the answer."""
+    first = track.last_reason == "start" and track.last_use == track.previous.taken == now
+    return first and bool(track.previous.connections or track.previous.queue)
 
 
 def _grid(idle_stop: float, track: Track, now: float) -> float:

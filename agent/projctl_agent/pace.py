@@ -7,6 +7,8 @@ import math
 #: Never look more often than idle time / LOOKS, nor, but for what falls due, than this many seconds.
 MIN_LOOK = 0.5
 LOOKS = 20
+#: After a start for somebody, who is mostly served by then: most runs see no other use.
+FIRST = 1.0
 #: A stop may be late by this many seconds, or by idle time / LOOKS where that is more.
 LATEST = 2.0
 _ROUNDING = 1e-6

@@ -42,6 +42,21 @@ def test_what_minimum_uptime_alone_holds_is_looked_at_seldom(observation: Observ
     assert most / 3 < looks <= most * 2
 
 
+@pytest.mark.parametrize(
+    ("changes", "seconds"),
+    [({}, 5.0), ({"connections": frozenset({7})}, 1.0), ({"queue": 1}, 1.0), ({"connections": None}, 5.0)],
+)
+def test_who_started_it_is_mostly_served_soon(changes: dict[str, object], seconds: float) -> None:
+    """Else the commonest run, one request, would stop as late as may be. Later looks keep their distance."""
+    first = replace(QUIET, **changes)  # type: ignore[arg-type]
+    track = idle.begin(90.0, first)
+    decision = idle.decide(POLICY, track, first.taken)
+    assert decision.next_look == first.taken + seconds
+    second = replace(QUIET, taken=decision.next_look, bytes_in=5001)
+    track, decision = idle.look(POLICY, track, second)
+    assert (decision.next_look, decision.would_stop_at) == (second.taken + 5.0, second.taken + 100.0)
+
+
 @pytest.mark.parametrize("held", [None, math.inf])
 def test_what_never_stops_is_never_looked_at(held: float | None) -> None:
     policy = replace(POLICY, idle_stop=None if held is None else 60.0, held_until=held)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 
 import table
@@ -32,25 +33,37 @@ def stops(lab: Lab) -> list[dict[str, str]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def stops_after(lab: Lab, used: dict[str, float]) -> list[tuple[float, str]]:
+    """The idle stops that came after the last use of each: how long after, and what was given as that use."""
+    found = []
+    for entry in stops(lab):
+        after = int(entry["_SOURCE_REALTIME_TIMESTAMP"]) / 1e6 - used[entry["PROJCTL_PROJECT"]]
+        if after > 0:
+            found.append((after, entry["PROJCTL_ACTIVITY"]))
+    return found
+
+
 def story(lab: Lab, idle: int) -> tuple[str, ...]:
     """The figures of one idle time: from the last byte of each project to the agent's decision about it."""
     projects = {f"p{number}": server(listen=5001 + number, idle=f"{idle}s") for number in range(RUNNING)}
     apply(lab, projects)
-    used, known = {}, len(stops(lab))
+    used = {}
     for number, name in enumerate(projects):
         get(lab, 5001 + number)
         used[name] = time.time()
     time.sleep(idle / 4)  # what follows a start is over
+    for number, name in enumerate(projects):
+        if number:  # the first is never used again
+            time.sleep(random.uniform(0, idle / 20))
+            get(lab, 5001 + number)
+            used[name] = time.time()
     before, begun = switches(lab), time.monotonic()
     time.sleep(idle / 2)
     wakes, seconds = switches(lab) - before, time.monotonic() - begun
-    wait_for(lambda: len(stops(lab)) == known + RUNNING, idle + 30)
-    entries = stops(lab)[known:]
-    late = [
-        int(entry["_SOURCE_REALTIME_TIMESTAMP"]) / 1e6 - used[entry["PROJCTL_PROJECT"]] - idle
-        for entry in entries
-    ]
-    told = ", ".join(sorted({entry["PROJCTL_ACTIVITY"] for entry in entries}))
+    wait_for(lambda: len(stops_after(lab, used)) == RUNNING, idle + 30)
+    found = stops_after(lab, used)
+    late = [after - idle for after, _ in found]
+    told = ", ".join(sorted({activity for _, activity in found}))
     looks = seconds / max(idle / 20, 0.5) * RUNNING
     return (
         str(idle), told, f"{min(late):.2f}", f"{max(late):.2f}", f"{max(2.0, idle / 20):.2f}", str(wakes),

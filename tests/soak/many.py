@@ -28,7 +28,7 @@ async def use(stage: Soak, name: str, pauses: tuple[float, float], deadline: flo
     await asyncio.sleep(random.uniform(0, pauses[1] / 2))
     while time.monotonic() < deadline:
         await stage.ask(name)
-        await asyncio.sleep(random.uniform(*pauses))
+        await asyncio.sleep(min(random.uniform(*pauses), max(0.0, deadline - time.monotonic())))
 
 
 async def use_all(stage: Soak, busy: int, seconds: float) -> None:
