@@ -51,6 +51,7 @@ def _totals(data: dict[str, Any]) -> Totals:
         totals.leaks,
         totals.failed_starts,
         totals.suppressed,
+        totals.decided_at,
         totals.ordered_at,
         *totals.durations,
     ):

@@ -51,7 +51,7 @@ class Totals:
     `rearmed` counts sockets that were opened again, `leaks` runs that left something behind, `failed_starts` runs
     that went wrong before they were ready, `suppressed` lines that journald threw away; `ordered` is what a
     person ordered last, and when (monotonic), until a run has begun or ended since; `counted` is the unit of the
-    newest run that is counted, and no proxy's.
+    newest run that is counted, and no proxy's; `decided` is the run that the agent last decided to stop, and when.
     """
 
     starts: int = 0
@@ -62,6 +62,7 @@ class Totals:
     runs: dict[str, Run] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
     decided: str = ""
+    decided_at: int = 0
     told_no_counters: bool = False
     rearmed: int = 0
     leaks: int = 0
@@ -105,7 +106,7 @@ TOLD = {
 _ORDERS = {"apply": "apply", "override": "override", "stop": "manual", "restart": "manual", "down": "manual"}
 #: Orders that are events by themselves; the others show in what they do.
 TOLD_ORDERS = frozenset({"apply", "override", "down", "up"})
-#: Microseconds after an order in which a stop that begins is held for its work.
+#: Microseconds after an order, or a decision of the agent, in which a stop that begins is held for its work.
 _ORDER_LASTS = 60_000_000
 #: What a decision tells of the moment and not of the whole run.
 _MOMENTARY = frozenset({"uptime_seconds", "activity"})
@@ -168,7 +169,7 @@ def _note(name: str, totals: Totals, entry: Entry) -> Iterator[Event]:
     if run and entry.kind in {Kind.IDLE_STOP, Kind.ENDED}:
         run.figures |= figures
     if entry.kind is Kind.IDLE_STOP:
-        totals.decided = entry.invocation
+        totals.decided, totals.decided_at = entry.invocation, entry.monotonic
     elif entry.kind is Kind.ENDED and entry.invocation in totals.ended:
         yield _event(name, FIGURES, entry, "", figures)
     elif entry.kind is Kind.IDLE_STOP_REFUSED:
@@ -219,7 +220,7 @@ def _advance(name: str, totals: Totals, run: Run, entry: Entry) -> Iterator[Even
     elif entry.kind is Kind.STOPPING:
         if not run.stopping:
             yield _event(name, "stopping", entry)
-            run.ordered = totals.ordered if 0 <= entry.monotonic - totals.ordered_at <= _ORDER_LASTS else ""
+            run.ordered = _cause(totals, entry)
         run.stopping = True
     elif entry.kind is Kind.OUT_OF_MEMORY:
         run.out_of_memory = True
@@ -228,12 +229,23 @@ def _advance(name: str, totals: Totals, run: Run, entry: Entry) -> Iterator[Even
     elif entry.kind is Kind.PROBE_FAILED:
         run.exit, run.probe_failed = run.exit or entry.result, run.probe_failed or not run.exit
     elif entry.kind in _ENDS:
-        reason = _reason(totals, run, entry)
+        reason = _reason(run, entry)
         if not run.active and not run.frontend and of_end(reason) in {"crashed", "oom"}:
             totals.failed_starts += 1
         figures = _figures(run, entry, reason)
         _end(totals, entry.invocation, reason)
         yield _event(name, of_end(reason), entry, reason, figures)
+
+
+def _cause(totals: Totals, stopping: Entry) -> str:
+    """Who wanted the stop that begins; an agent may end between its decision and the stop, and the run goes on."""
+    if stopping.invocation == totals.decided and _is_recent(totals.decided_at, stopping):
+        return "idle"
+    return totals.ordered if _is_recent(totals.ordered_at, stopping) else ""
+
+
+def _is_recent(order: int, stopping: Entry) -> bool:
+    return 0 <= stopping.monotonic - order <= _ORDER_LASTS
 
 
 def _time_start(totals: Totals, run: Run, entry: Entry) -> Figures:
@@ -249,11 +261,9 @@ def _time_start(totals: Totals, run: Run, entry: Entry) -> Figures:
     return {"seconds": seconds}
 
 
-def _reason(totals: Totals, run: Run, entry: Entry) -> str:
+def _reason(run: Run, entry: Entry) -> str:
     if run.out_of_memory or entry.result == "oom-kill":
         return "oom"
-    if entry.invocation == totals.decided:
-        return "idle"
     if run.ordered:
         return run.ordered
     if entry.result == "timeout":

@@ -75,6 +75,17 @@ def test_a_run_that_goes_on_is_a_start_without_a_stop() -> None:
             "manual",
         ),
         ([entry(Kind.STARTED), entry(Kind.IDLE_STOP, "c" * 32), entry(Kind.STOPPING), entry(Kind.SUCCESS)], "manual"),
+        # An agent that ended between its decision and the stop has stopped nothing.
+        ([entry(Kind.STARTED), entry(Kind.IDLE_STOP), entry(Kind.FAILURE, at=99, result="signal")], "crash"),
+        (
+            [entry(Kind.STARTED), entry(Kind.IDLE_STOP), entry(Kind.STOPPING, at=99), entry(Kind.SUCCESS, at=99)],
+            "manual",
+        ),
+        (
+            [entry(Kind.STARTED), entry(Kind.IDLE_STOP), entry(Kind.IDLE_STOP, at=98), entry(Kind.STOPPING, at=99),
+             entry(Kind.SUCCESS, at=99)],
+            "idle",
+        ),
     ],
 )  # fmt: skip
 def test_reasons(entries: list[Entry], reason: str) -> None:

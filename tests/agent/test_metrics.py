@@ -24,6 +24,7 @@ def snapshot() -> Snapshot:
             Entry(Kind.STARTING, unit, "a" * 32, boot, 1_000_000, 1_000_000),
             Entry(Kind.STARTED, unit, "a" * 32, boot, 1_300_000, 1_300_000),
             Entry(Kind.IDLE_STOP, unit, "a" * 32, boot, 2_000_000, 2_000_000),
+            Entry(Kind.STOPPING, unit, "a" * 32, boot, 2_010_000, 2_010_000),
             Entry(Kind.SUCCESS, unit, "a" * 32, boot, 2_100_000, 2_100_000),
             Entry(Kind.STARTED, unit, "c" * 32, boot, 3_000_000, 3_000_000),
         ]
