@@ -11,6 +11,7 @@ from agent_stage import Stage, install_agent
 from steps import apply
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from projctl.lab import Lab
@@ -61,15 +62,15 @@ def running(stage: Stage) -> set[str]:
     return {dict(key[1:])["project"] for key in stage.metrics() if key[0] == "projctl_uptime_seconds"}
 
 
-def calls(stage: Stage) -> list[str]:
-    """What the agent asks systemd about projects during one scrape, in the order of its questions."""
+def calls(stage: Stage, act: Callable[[], object]) -> list[str]:
+    """What systemd is asked about projects while this is done, in the order of the questions."""
     match = "type='method_call',destination='org.freedesktop.systemd1'"
     words = ["busctl", "monitor", "--json=short", "--match", match]
     pipe = subprocess.PIPE
     with stage.lab.popen(words, stdout=pipe, stderr=pipe) as monitor:
         try:
             assert monitor.stderr and "Monitoring" in monitor.stderr.readline()
-            stage.metrics()
+            act()
         finally:
             monitor.terminate()
         said, _ = monitor.communicate(timeout=30)

@@ -106,6 +106,8 @@ def test_a_child_that_outlives_its_server_is_told_once_and_counted(stage: Stage)
         assert entries[-1]["PROJCTL_UNIT"] == "projctl-parent.service"
         pids.append(entries[-1]["PROJCTL_PIDS"])
     assert stage.status()["parent"]["left_over"] == [f"sleep ({pid})" for pid in pids]
+    leaks = [event for event in events(stage, "--project", "parent") if event["event"] == "leak"]
+    assert [event["processes"] for event in leaks] == [f"sleep ({pid})" for pid in pids]
     assert projects(stage.lab)["parent"]["left_over"] == [f"sleep ({pid})" for pid in pids]
     stage.lab.run(["kill", *pids])
     wait_for(lambda: stage.lab.run(["kill", "-0", *pids], check=False).returncode, "both gone")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -174,4 +175,16 @@ def test_a_scrape_asks_once_for_units_and_at_once_for_counters(stage: Stage) -> 
     wait_for(lambda: running(stage) == {"awake"}, "one project that runs alone")
     # Two counters of the one socket of the one project that runs; nothing of those that sleep. Others ask, too, and
     # what was just scraped is not asked again.
-    wait_for(lambda: sorted(calls(stage)) == ["Get", "Get", "ListUnitsByPatterns"], "a scrape by itself")
+    expected = ["Get", "Get", "ListUnitsByPatterns"]
+    wait_for(lambda: sorted(calls(stage, stage.metrics)) == expected, "a scrape by itself")
+
+
+def test_many_who_ask_for_the_status_cost_systemd_no_question_each(stage: Stage) -> None:
+    def ask_often() -> None:
+        for _ in range(200):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(stage.lab.file("/run/projctl/agent.sock")))
+                client.sendall(b'{"get":"status"}\n')
+                assert b'"projects"' in client.makefile("rb").readline()
+
+    assert calls(stage, ask_often).count("ListUnitsByPatterns") < 100

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 from agent_stage import Stage, install_agent, wait_for
 from steps import apply, projctl, server
+from test_agent_events import events
 
 from projctl.lab import Lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+TOLD = {"apply", "override", "down", "up"}
 ORDER = "b3123d8caca15454c53c0abc7e83fb33"
 
 
@@ -48,6 +50,8 @@ def test_every_order_is_a_reason_of_its_own(stage: Stage) -> None:
     stage.systemctl("stop", "projctl-shop.service")
     ends_as(stage, "shop", {"manual": 4, "apply": 1, "override": 2})
     assert stage.stops("web") == {}
+    orders = [event["event"] for event in events(stage, "--project", "shop") if event["event"] in TOLD]
+    assert orders == ["apply", "down", "up", "apply", "override", "override"]
 
 
 def test_a_proxied_server_ends_for_what_was_ordered(stage: Stage) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from agent_stage import Stage, install_agent, install_user_agent, wait_for
 from steps import ENVIRONMENT, apply, projctl, projects, properties, write
+from test_agent_events import events
 
 from projctl.lab import Lab
 
@@ -117,6 +118,8 @@ def test_it_costs_nothing_keeps_all_and_a_connection_wakes_it(stage: Stage) -> N
     entry = stage.entries(PROJCTL_EVENT="frozen", PROJCTL_PROJECT="still")[0]
     assert float(entry["PROJCTL_IDLE_SECONDS"]) >= 0.5
     assert entry["PROJCTL_INVOCATION_ID"] == stage.invocation("still")
+    told = [event["event"] for event in events(stage, "--project", "still")]
+    assert [event for event in told if event in {"frozen", "thawed"}][:2] == ["frozen", "thawed"]
     wait_for(
         lambda: stage.metrics().get(("projctl_frozen_seconds_total", key), 0) >= 0.5, "frozen seconds counted"
     )

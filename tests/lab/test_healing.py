@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from agent_stage import Stage, install_agent, install_user_agent, wait_for
 from steps import SERVER, apply, projctl, projects, server
+from test_agent_events import events
 
 from projctl.lab import Lab
 
@@ -127,6 +128,7 @@ def test_a_socket_that_systemd_gave_up_opens_again(stage: Stage, wanted: dict[st
     (entry,) = rearmed(stage, "shy")
     assert (entry["PROJCTL_FAILURES"], entry["PROJCTL_SOCKET"]) == ("1", "projctl-shy.socket")
     assert entry["PROJCTL_REASON"] == "trigger-limit-hit"
+    assert "rearmed" in [event["event"] for event in events(stage, "--project", "shy")]
     # The waits grow, and with them the time in which to see what is said.
     provoke(stage, "shy", 5003)
     wait_for(lambda: not is_given_up(stage, "shy"), "the socket open once more")

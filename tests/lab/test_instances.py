@@ -133,6 +133,14 @@ def test_a_private_network(fresh_lab: Lab) -> None:
     assert len(networks) == 3
     projctl(fresh_lab, "stop", "files")
     assert "200 OK" in get(fresh_lab, 3400)
+    # When the server crashes its proxy ends as well, and the next connection starts both.
+    before = properties(fresh_lab, "projctl-files.service", "InvocationID")
+    fresh_lab.run(["systemctl", "kill", "-s", "KILL", "projctl-files.backend.service"])
+    wait_for(
+        lambda: properties(fresh_lab, "projctl-files.service", "ActiveState")["ActiveState"] == "inactive"
+    )
+    assert "200 OK" in get(fresh_lab, 3400)
+    assert properties(fresh_lab, "projctl-files.service", "InvocationID") != before
     assert projctl(fresh_lab, "apply").stdout == "nothing to change\n"
 
 

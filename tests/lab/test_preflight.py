@@ -172,6 +172,11 @@ BAD = {
         "exited with status 3 before it answered; it said last:\n",
         "ModuleNotFoundError: No module named 'nothing'",
     ),
+    "runner": (
+        project("projctl-serve nothing:app"),
+        "exited with status 1 before it answered; it said last:\n",
+        "projctl-serve: cannot import the application \"nothing:app\": No module named 'nothing'",
+    ),
     "silent": (
         noting("sleep", start_timeout="2s"),
         "never answered within 2 s",

@@ -49,6 +49,9 @@ def test_every_server_is_stopped_when_idle_and_started_again(stage: Stage) -> No
     stopped = stage.entries(MESSAGE_ID=IDLE_STOP)
     runs = {(entry["PROJCTL_PROJECT"], entry["PROJCTL_INVOCATION_ID"]) for entry in stopped}
     assert Counter(project for project, _ in runs) == dict.fromkeys(CASES, 2)
+    assert (
+        stage.systemctl("list-units", "--no-legend", "projctl-*.backend.service") == ""
+    )  # stopped with their proxies
     shown = stage.status()
     expected = dict.fromkeys(CASES, ("asleep", 2))
     assert {name: (shown[name]["state"], shown[name]["starts"]) for name in CASES} == expected

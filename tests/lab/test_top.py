@@ -116,7 +116,12 @@ def test_a_systemd_that_does_not_answer_is_told_and_asked_again(fleet: Lab) -> N
 
 
 def test_without_a_terminal_it_prints_one_table(fleet: Lab) -> None:
+    # Each of its two looks asks for everything at once, however many projects there are.
+    asked = '#!/bin/sh\necho $1 >>/run/asked\nexec /usr/bin/systemctl "$@"\n'
+    fleet.write("/usr/local/bin/systemctl", asked, mode=0o755)
     piped = projctl(fleet, "top").stdout.splitlines()
+    assert fleet.file("/run/asked").read_text().split() == ["list-units", "show", "list-sockets"] * 2
+    fleet.run(["rm", "/usr/local/bin/systemctl"])
     assert piped[0].split("\t") == [
         "NAME", "STATE", "PID", "PORTS", "CPU%", "MEMORY", "UPTIME", "IDLE", "STARTS",
     ]  # fmt: skip
