@@ -57,6 +57,12 @@ def test_any_other_is_refused(root: Path, group: str, top: str) -> None:
         ours.place(UNIT, group, top)
 
 
+@pytest.mark.usefixtures("root")
+def test_a_machine_without_control_groups_of_version_2_is_told_so() -> None:
+    with pytest.raises(RefusedError, match="version 2, which this machine does not have"):
+        ours.place(UNIT, f"{BELOW}/{UNIT}", "/projctl.slice")
+
+
 @pytest.mark.parametrize("link", [UNIT, "projctl-07.slice", "projctl.slice"])
 def test_a_link_is_refused_at_any_depth(root: Path, link: str) -> None:
     path = root / f"{BELOW}/{UNIT}".lstrip("/")

@@ -49,6 +49,7 @@ PROJECTS = {
     },
     "closed": counting(5010),
     "lean": counting(5013, reclaim=True),
+    "torn": counting(5014, stop="3s"),
     "pool": counting(5012) | {"warm": "always"},
     "loop": {"path": str(APPS), "listen": 5011, "idle": SOON, "run": "uvicorn asgi:app --loop uvloop"},
 }  # fmt: skip
@@ -271,6 +272,23 @@ def test_nothing_stays_frozen_when_we_end(stage: Stage, unit: str, signal: str) 
     wait_for(lambda: process_state(stage, pid) == "S", "the server to go on")
     assert once(stage, 5001) == (number + 1, pid)
     wait_for(lambda: stage.systemctl("is-active", AGENT, check=False) == "active", "the agent back")
+
+
+def test_an_agent_that_ends_between_its_decision_and_the_stop_has_stopped_nothing(stage: Stage) -> None:
+    """What is frozen has to go on for its stop: a helper that does not answer keeps the agent between the two."""
+    first = once(stage, 5014)
+    wait_until_frozen(stage, "torn")
+    stage.systemctl("kill", "-s", "STOP", "--kill-whom=main", HELPER)
+    wait_for(lambda: stage.entries(PROJCTL_EVENT="idle-stop", PROJCTL_PROJECT="torn"), "its decision")
+    stage.systemctl("kill", "-s", "KILL", "--kill-whom=main", AGENT)
+    stage.systemctl("kill", "-s", "CONT", "--kill-whom=main", HELPER)
+    used = time.time()
+    assert once(stage, 5014) == (2, first[1])
+    stage.wait_until_asleep("torn")
+    *_, decided = stage.entries(PROJCTL_EVENT="idle-stop", PROJCTL_PROJECT="torn")
+    assert int(decided["__REALTIME_TIMESTAMP"]) / 1e6 >= used + 3
+    wait_for(lambda: stage.stops("torn") == {"idle": 1}, "one stop counted")
+    assert stage.starts("torn") == 1
 
 
 def process_state(stage: Stage, pid: int) -> str:

@@ -82,4 +82,6 @@ def place(unit: str, group: str, top: str) -> Path:
         or os.path.realpath(directory) != str(directory)
     ):
         raise RefusedError(f"the control group of {unit} does not lie below {_TOP}")
+    if not directory.is_dir():
+        raise RefusedError("it takes control groups of version 2, which this machine does not have")
     return directory
