@@ -106,12 +106,7 @@ def parse_seconds_or_zero(value: object) -> float:
 
 def parse_seconds_or_never(value: object) -> float | None:
     """As parse_seconds; None for `never`."""
-    if value == "never":
-        return None
-    try:
-        return parse_seconds(value)
-    except ValueError as error:
-        raise ValueError(f'{error}, or "never"') from None
+    return _or_never(value, parse_seconds)
 
 
 def parse_seconds_zero_or_never(value: object) -> float | None:
@@ -139,10 +134,14 @@ def parse_percent(value: object) -> float:
 
 def parse_percent_or_never(value: object) -> float | None:
     """As parse_percent; None for `never`."""
+    return _or_never(value, parse_percent)
+
+
+def _or_never(value: object, parse: Callable[[object], float]) -> float | None:
     if value == "never":
         return None
     try:
-        return parse_percent(value)
+        return parse(value)
     except ValueError as error:
         raise ValueError(f'{error}, or "never"') from None
 

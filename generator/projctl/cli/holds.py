@@ -40,8 +40,7 @@ def why(name: str, user: bool, json_: bool) -> None:
     if not found:
         raise ProjctlError(f'cannot find the project "{name}" there')
     if json_:
-        shown = [project.as_json() | {"why": _why(project)} for project in found]
-        click.echo(json.dumps(shown[0] if len(shown) == 1 else shown, indent=2))
+        options.echo_json([project.as_json() | {"why": _why(project)} for project in found])
         return
     for project in found:
         click.echo((f"{project.name}: " if len(found) > 1 else "") + _why(project))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
@@ -34,8 +33,7 @@ def info(name: str, user: bool, json_: bool, lines: int) -> None:
     if not found:
         raise ProjctlError(f'cannot find the project "{name}" there')
     if json_:
-        shown = [one.as_json() for one in found]
-        click.echo(json.dumps(shown[0] if len(shown) == 1 else shown, indent=2))
+        options.echo_json([one.as_json() for one in found])
         return
     for number, one in enumerate(found):
         click.echo("\n" * bool(number), nl=False)

@@ -13,7 +13,7 @@ from projctl.names import instance_of, project_of
 from projctl.scope import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 Decorated = Any
 
@@ -59,6 +59,13 @@ def no_preflight(function: Decorated) -> Decorated:
 def as_json(function: Decorated) -> Decorated:
     """`--json`: for programs."""
     return click.option("--json", "json_", is_flag=True, help="Print JSON for programs.")(function)
+
+
+def echo_json(shown: Sequence[object]) -> None:
+    """Print what was found for `--json`: one object, or a list of the instances where there are several."""
+    import json
+
+    click.echo(json.dumps(shown[0] if len(shown) == 1 else shown, indent=2))
 
 
 def complete_project(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

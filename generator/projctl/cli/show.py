@@ -54,8 +54,7 @@ def status(name: str, user: bool, host: str | None, machine: str | None, json_: 
     if not found:
         raise ProjctlError(f'cannot find the project "{name}" there')
     if json_:
-        shown = [project.as_json() for project in found]
-        click.echo(json.dumps(shown[0] if len(shown) == 1 else shown, indent=2))
+        options.echo_json([project.as_json() for project in found])
         return
     for project in found:
         _print_status(project)
