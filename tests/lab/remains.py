@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,19 +16,24 @@ if TYPE_CHECKING:
 _OURS = ("projctl-", "nspawn", "machine")
 
 
-@dataclass(frozen=True)
-class Snapshot:
+def snapshot() -> frozenset[str]:
     """What is in the tables and directories of this machine that a lab could leave something in."""
-
-    mounts: frozenset[str]
-    directories: frozenset[str]
-
-
-def snapshot() -> Snapshot:
-    """The machine as it is now."""
     directories = ("/run", "/run/systemd", "/run/lock", "/var/tmp", "/var/lib", "/var/lib/machines")
     entries = (str(path) for name in directories if Path(name).is_dir() for path in Path(name).iterdir())
-    return Snapshot(_ours(_lines("/proc/self/mountinfo")), _ours(entries))
+    return _ours(_lines("/proc/self/mountinfo")) | _ours(entries)
+
+
+def new(before: frozenset[str]) -> frozenset[str]:
+    """What has come since and stays: what tests beside this one make goes again."""
+    found = snapshot() - before
+
+    def goes() -> bool:
+        nonlocal found
+        found &= snapshot()
+        return not found
+
+    wait_until(goes)
+    return found
 
 
 def _ours(names: Iterable[str]) -> frozenset[str]:
