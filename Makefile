@@ -7,7 +7,7 @@ PY = .venv/bin/python
 help:
 	@echo "make demo     the whole story in a throw-away systemd, with measured figures"
 	@echo "make test     all tests, those on a real systemd included"
-	@echo "make test-vm  the Debian packages, installed on Debian 13 in a virtual machine"
+	@echo "make test-vm  the packages: on Debian 13 in a virtual machine; RPM ones in a root of their own"
 	@echo "make deb      the Debian packages, into dist/"
 	@echo "make lint     formatting, types, spelling, shell"
 	@echo "make bench    measurements, printed as tables"

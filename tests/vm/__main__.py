@@ -1,5 +1,7 @@
 """Boots Debian 13 in a virtual machine, installs the packages there, and shows one claim after the other to hold.
 
+Meanwhile the RPM packages are built, and run in a root of their own.
+
 As root. Roots and disks are kept below the user's cache, so that only the first run downloads anything.
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boot
@@ -22,7 +25,12 @@ def main() -> int:
         print("making the system", flush=True)
         root = image.root(built)
         image.wheel(root, work / "disk")
-        return boot.run(root, image.system(root), image.disk(work / "disk", work / "disk.ext4"))
+        system, disk = image.system(root), image.disk(work / "disk", work / "disk.ext4")
+        with ThreadPoolExecutor() as pool:
+            rpm = pool.submit(image.run, image.PACKAGING / "build-rpm", work / "rpm")
+            status = boot.run(root, system, disk)
+            rpm.result()
+        return status
 
 
 if __name__ == "__main__":
