@@ -56,7 +56,7 @@ def _boot(root: Path, system: Path, disk: Path, processor: tuple[str, ...], to_b
     kernel = max((root / "boot").glob("vmlinuz-*"))
     command = [
         "qemu-system-x86_64", *processor, "-smp", "2", "-m", "1536", "-nographic", "-nic", "none", "-no-user-config",
-        "-drive", f"file={system},if=virtio,format=raw,snapshot=on",
+        "-drive", f"file={system},if=virtio,format=raw,snapshot=on,cache=unsafe",
         "-drive", f"file={disk},if=virtio,format=raw,readonly=on",
         "-device", "isa-debug-exit,iobase=0xf4,iosize=0x01",
         "-kernel", str(kernel), "-initrd", str(kernel.with_name(kernel.name.replace("vmlinuz", "initrd.img"))),
