@@ -33,6 +33,8 @@ NOTES = Path("/var/tmp/steps.json")
 PASSED, EXIT_PORT = 42, 0xF4
 #: Seconds: for one thing that must come, and for a whole step.
 PATIENCE, LONGEST = 180.0, 600
+#: What is said to have taken long.
+LONG = 15.0
 AGENT = (
     "projctl-agent.service",
     "projctl-agent.socket",
@@ -71,12 +73,15 @@ AFTER_REBOOT: list[Callable[[], None]] = []
 
 
 def run(*command: str, check: bool = True, **environment: str) -> str:
-    """What a command printed, complaints included."""
+    """What a command printed, complaints included; how long it took where that was long."""
+    begun = time.monotonic()
     result = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         check=False, timeout=LONGEST,
         env=os.environ | {"DEBIAN_FRONTEND": "noninteractive", "HOME": "/root", "LANG": "C.UTF-8"} | environment,
     )  # fmt: skip
+    if (took := time.monotonic() - begun) > LONG:
+        print(f"      {took:.0f} s: {' '.join(command)}", flush=True)
     assert not check or result.returncode == 0, f"{' '.join(command)}: {result.stdout}"
     return result.stdout.strip()
 
@@ -411,7 +416,7 @@ def purge() -> None:
 @after_reboot
 def pipx() -> None:
     """by pipx from the wheel, below /root: `agent install` runs that copy, `agent uninstall` leaves nothing of it"""
-    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/usr/share/python-wheels"}
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/usr/share/python-wheels", "PIP_NO_COMPILE": "1"}
     (wheel,) = DISK.glob("*.whl")
     run("pipx", "install", "--system-site-packages", f"{wheel}[agent]", **offline)
     program = "/root/.local/bin/projctl"
