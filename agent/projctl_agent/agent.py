@@ -112,7 +112,10 @@ class Agent:
                 await first_of(bus.lost(), stopping.wait())
                 if not stopping.is_set():
                     self._fleet.disconnect()
-                    bus = await self._reconnect()
+                    again = asyncio.create_task(self._reconnect())
+                    # At a shutdown the bus goes at the same time, and for good.
+                    await first_of(again, stopping.wait())
+                    bus = bus if again.cancelled() else again.result()
         finally:
             notify("STOPPING=1")
             for chore in chores:

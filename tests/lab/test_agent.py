@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 IDLE_STOP = "d649923182a64247b971172f532f4fa7"
 NO_COUNTERS = "4c17779e887147b59460df30aa683277"
 AGENT = "projctl-agent.service"
+LOST = "projctl-agent: lost the connection to the bus, trying again"
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +249,16 @@ def test_a_restarted_bus_is_found_again(stage: Stage) -> None:
     assert stage.systemctl("show", "-P", "NRestarts", AGENT)
     assert stage.get(5012)
     stage.wait_until_asleep("bus")
+
+
+def test_it_ends_while_there_is_no_bus(stage: Stage) -> None:
+    """As at a shutdown, where both are stopped at once."""
+    lost = len(stage.entries(MESSAGE=LOST))
+    stage.systemctl("stop", "dbus.socket", "dbus.service")
+    wait_for(lambda: len(stage.entries(MESSAGE=LOST)) > lost, "the lost connection in the journal")
+    stage.systemctl("stop", AGENT)
+    assert stage.systemctl("show", "-P", "Result", AGENT) == "success"
+    stage.systemctl("start", "dbus.socket", AGENT)
 
 
 def test_the_units_are_sound_and_sandboxed(stage: Stage) -> None:
