@@ -15,9 +15,9 @@ from pathlib import Path
 from clients import Record, ask
 from server_cases import APPS
 
-#: As in idle_stops.
+#: As in idle_stops, but for fewer at a time: this one process runs them all.
 PROJECTS, IDLE = 12, 1.0
-AROUND, BEFORE, AFTER = 2, 0.05, 0.8
+AROUND, BEFORE, AFTER = 2, 0.05, 1.0
 #: What each server needs to be told to take descriptor 3; the others read LISTEN_FDS.
 _TAKES = {"uvicorn": ["--fd", "3"]}
 _EXEC = 'exec 3<&"$1"; shift; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'

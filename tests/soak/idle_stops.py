@@ -26,9 +26,9 @@ LOSE_NOTHING = ("gunicorn", "projctl-serve")
 #: With projctl, and without: that only has to show who loses some by itself.
 STOPS, BARE_STOPS = 1000, 200
 #: Projects of one kind at a time, and seconds without use after which they stop.
-PROJECTS, IDLE = 12, 1.0
+PROJECTS, IDLE = 20, 1.0
 #: Requests around one stop, and the window of seconds around the end of the idle time they fall into.
-AROUND, BEFORE, AFTER = 2, 0.05, 0.8
+AROUND, BEFORE, AFTER = 2, 0.05, 1.0
 #: Seconds that one kind of server may take at most, and between two lines about how far it is.
 LIMIT, OFTEN = 420.0, 30.0
 
