@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a stop may take to begin before the project is looked at again.
 _STOP_PATIENCE = 60.0
+#: Seconds between the moments at which watches look.
+_TICK = 0.05
 #: Seconds until a look that systemd did not answer is repeated.
 _RETRY = 10.0
 
@@ -94,7 +97,7 @@ class Watch:
             except BusError:
                 pause = _RETRY
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout_at(None if pause is None else _tick(pause)):
                     await self.news.wait()
             self.news.clear()
 
@@ -181,6 +184,11 @@ class Watch:
             self.decision = idle.decide(self.policy, self.track, last.taken)
             return False
         return True
+
+
+def _tick(pause: float) -> float:
+    """When to go on after a pause: at a moment that all watches share, so that one wake-up does for many."""
+    return math.ceil((asyncio.get_running_loop().time() + pause) / _TICK) * _TICK
 
 
 def _decide_warm(started: float) -> Decision:
