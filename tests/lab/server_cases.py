@@ -70,7 +70,8 @@ class Case:
     `project` is its entry in the manifest, without `listen`; `path` is the prepared directory unless it names
     another. `prepare` writes its files into an empty directory that the lab sees at the same path.
     `/` answers 200. `tells`: `/env` answers with a JSON object of `env`, the process's environment, and `argv`,
-    its command line, or null where the server overwrites it. Of the harness it gets the variable ODD.
+    its command line, or null where the server overwrites it; of all others the kernel is asked. Of the harness it
+    gets the variable ODD.
     `sockets`: how many it is given. `expects_loss`: whether requests may be lost at a stop. `held`: the backlog
     that the held socket is left with, None for untouched. `logs`: it writes an access log to the journal, and the
     adapter knows its lines. `exchange` speaks to it where it does not speak HTTP.

@@ -104,9 +104,16 @@ class Stage:
             return self.case.exchange(connection, path)
 
     def told(self) -> dict[str, Any]:
-        """What the application sees of its process."""
-        found: dict[str, Any] = json.loads(self.ask("/env").body)
-        return found
+        """What the application sees of its process, or where it cannot tell, what the kernel does."""
+        answer = self.ask("/env" if self.case.tells else "/")
+        return json.loads(answer.body) if self.case.tells else self._seen()
+
+    def _seen(self) -> dict[str, Any]:
+        units = (f"projctl-{self.name}.backend.service", self.service)
+        found = [properties(self.lab, unit, "MainPID")["MainPID"] for unit in units]
+        process = self.lab.file(f"/proc/{next(pid for pid in found if pid != '0')}")
+        env, argv = ((process / name).read_text().split("\0")[:-1] for name in ("environ", "cmdline"))
+        return {"env": dict(pair.partition("=")[::2] for pair in env), "argv": argv}
 
     def stop(self) -> None:
         """Stop the service as the agent does; the socket stays."""

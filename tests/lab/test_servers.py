@@ -83,7 +83,8 @@ def test_backlog_of_the_held_socket(stage: Stage) -> None:
     assert stage.figures.backlog_after == (stage.case.held or stage.figures.backlog_before)
 
 
-@pytest.mark.parametrize("stage", [n for n, c in CASES.items() if c.tells], indirect=True, scope="module")
+#: nginx writes its title over both.
+@pytest.mark.parametrize("stage", sorted(CASES.keys() - {"nginx"}), indirect=True, scope="module")
 def test_arguments_and_environment_are_intact(stage: Stage) -> None:
     told = stage.told()
     assert told["env"]["ODD"] == ODD
