@@ -105,7 +105,7 @@ def measure(run: Run, what: Sequence[Disturbance], most: float, *, keeps_journal
         time.sleep(3)
         starts, stops = stage.counted()
         truth = stage.starts()
-        decided = {name: len(found) for name, found in stage.idle_stops().items()}
+        decided = {name: len({run for _, run in found}) for name, found in stage.idle_stops().items()}
         wrong = stage.wrong_stops(IDLE)
         lost = stage.record.lost()
         rows: list[tuple[str, Any]] = [
@@ -132,6 +132,8 @@ def measure(run: Run, what: Sequence[Disturbance], most: float, *, keeps_journal
             ]
             run.expect(not differ and not unlike, "totals that equal the journal")
     run.show(("what", "figure"), rows)
+    # All sleep now, and nothing but the agent has stopped anything.
+    run.expect(awake or starts == stops, "an idle stop counted for each start")
     run.expect(not lost, "no request lost")
     run.expect(not wrong, "nothing stopped that was in use")
     run.expect(not awake, "everything asleep a minute later")

@@ -63,13 +63,13 @@ class Soak:
         units = collections.Counter(entry.get("UNIT", "") for entry in found)
         return {name: units[f"projctl-{name}.service"] for name in self.ports}
 
-    def idle_stops(self) -> dict[str, list[tuple[float, float]]]:
-        """When the agent decided to stop each project, and the seconds without use that it gave."""
-        found: dict[str, list[tuple[float, float]]] = {name: [] for name in self.ports}
+    def idle_stops(self) -> dict[str, list[tuple[float, str]]]:
+        """When the agent decided to stop each project, and which run; one that was killed may decide twice."""
+        found: dict[str, list[tuple[float, str]]] = {name: [] for name in self.ports}
         for entry in self.entries(f"MESSAGE_ID={_IDLE_STOP}", "_SYSTEMD_UNIT=projctl-agent.service"):
             if entry["PROJCTL_PROJECT"] in found:
                 when = int(entry["_SOURCE_REALTIME_TIMESTAMP"]) / 1e6
-                found[entry["PROJCTL_PROJECT"]].append((when, float(entry["PROJCTL_IDLE_SECONDS"])))
+                found[entry["PROJCTL_PROJECT"]].append((when, entry["PROJCTL_INVOCATION_ID"]))
         return found
 
     def counted(self) -> tuple[dict[str, int], dict[str, int]]:
