@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,8 +44,9 @@ def _project(name: str, place: Path) -> dict[str, object]:
 
 def test_every_server_is_stopped_when_idle_and_started_again(stage: Stage) -> None:
     for times in (1, 2):
-        for name in CASES:  # one after the other: they start a few at a time
-            assert _status(stage, name) == 200, name
+        with ThreadPoolExecutor(3) as pool:  # so many start at a time
+            statuses = pool.map(partial(_status, stage), CASES)
+            assert dict(zip(CASES, statuses, strict=True)) == dict.fromkeys(CASES, 200)
         ends = {name: {"idle": times} for name in CASES}
         wait_for(lambda ends=ends: _stops(stage) == ends, "all asleep", 60)
     stopped = stage.entries(MESSAGE_ID=IDLE_STOP)
