@@ -18,7 +18,7 @@ PASSED = 42
 #: The guest's first line.
 BEGUN = b"the steps begin"
 #: Seconds until the steps begin, with KVM and emulated, and until they are through, the reboot included.
-_BEGIN, _BEGIN_EMULATED, _PATIENCE = 60, 600, 1800
+_BEGIN, _BEGIN_EMULATED, _PATIENCE = 60, 600, 2400
 KVM = ("-accel", "kvm", "-cpu", "host")
 # Without cmpxchg16b: QEMU 7.2 emulates it such that Linux 6.12 panics now and then.
 EMULATED = ("-accel", "tcg,thread=multi", "-cpu", "qemu64,-cx16")
