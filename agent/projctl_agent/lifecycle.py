@@ -191,7 +191,7 @@ def _live(name: str, totals: Totals, entry: Entry, *, backend: bool) -> Iterator
         if entry.kind not in _OPENS or not entry.invocation or entry.invocation in totals.ended:
             return
         for invocation in [key for key, other in totals.runs.items() if other.unit == entry.unit]:
-            yield from _lose(name, totals, invocation, "idle" if invocation == totals.decided else "lost")
+            yield from _lose(name, totals, invocation)
         run = _open(totals, entry, backend=backend)
         if not run.frontend:
             yield _event(name, "starting", entry)
@@ -229,7 +229,7 @@ def _advance(name: str, totals: Totals, run: Run, entry: Entry) -> Iterator[Even
     elif entry.kind is Kind.PROBE_FAILED:
         run.exit, run.probe_failed = run.exit or entry.result, run.probe_failed or not run.exit
     elif entry.kind in _ENDS:
-        reason = _reason(totals, run, entry)
+        reason = _reason(run, entry)
         if not run.active and not run.frontend and of_end(reason) in {"crashed", "oom"}:
             totals.failed_starts += 1
         figures = _figures(run, entry, reason)
@@ -239,13 +239,9 @@ def _advance(name: str, totals: Totals, run: Run, entry: Entry) -> Iterator[Even
 
 def _cause(totals: Totals, stopping: Entry) -> str:
     """Who wanted the stop that begins; an agent may end between its decision and the stop, and the run goes on."""
-    if _is_decided(totals, stopping):
+    if stopping.invocation == totals.decided and _is_recent(totals.decided_at, stopping):
         return "idle"
     return totals.ordered if _is_recent(totals.ordered_at, stopping) else ""
-
-
-def _is_decided(totals: Totals, stopping: Entry) -> bool:
-    return stopping.invocation == totals.decided and _is_recent(totals.decided_at, stopping)
 
 
 def _is_recent(order: int, stopping: Entry) -> bool:
@@ -265,13 +261,11 @@ def _time_start(totals: Totals, run: Run, entry: Entry) -> Figures:
     return {"seconds": seconds}
 
 
-def _reason(totals: Totals, run: Run, entry: Entry) -> str:
+def _reason(run: Run, entry: Entry) -> str:
     if run.out_of_memory or entry.result == "oom-kill":
         return "oom"
     if run.ordered:
         return run.ordered
-    if not run.stopping and entry.kind is not Kind.FAILURE and _is_decided(totals, entry):
-        return "idle"  # journald was away when its stop began
     if entry.result == "timeout":
         if not run.active:
             return "start_timeout"
@@ -291,12 +285,12 @@ def _figures(run: Run, entry: Entry, reason: str) -> Figures:
     return figures
 
 
-def _lose(name: str, totals: Totals, invocation: str, reason: str = "lost") -> Iterator[Event]:
+def _lose(name: str, totals: Totals, invocation: str) -> Iterator[Event]:
     """End a run of whose end no entry tells; its event is of the time it was last heard of."""
     run = totals.runs[invocation]
-    _end(totals, invocation, reason)
+    _end(totals, invocation, "lost")
     if not run.frontend:
-        yield Event(run.latest / 1e6, of_end(reason), name, run.unit, invocation, reason, dict(run.figures))
+        yield Event(run.latest / 1e6, of_end("lost"), name, run.unit, invocation, "lost", dict(run.figures))
 
 
 def _end(totals: Totals, invocation: str, reason: str) -> None:

@@ -68,7 +68,8 @@ async def serve(listener: socket.socket, services: Services) -> asyncio.Server:
         finally:
             writer.close()
 
-    return await asyncio.start_unix_server(handle, sock=listener, limit=_LONGEST_REQUEST)
+    # Not start_unix_server: from Python 3.13 on it removes the socket's path, which is systemd's, when it closes.
+    return await asyncio.start_server(handle, sock=listener, limit=_LONGEST_REQUEST)
 
 
 async def _converse(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client.parser import text_string_to_metric_families
-from steps import ENVIRONMENT, ROOT, projctl
+from steps import ENVIRONMENT, ROOT, let_everybody_in, projctl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,8 +172,7 @@ def install_user_agent(lab: Lab, name: str) -> Stage:
     lab.run(["useradd", "--create-home", "--shell", "/bin/sh", name])
     uid = lab.run(["id", "-u", name]).stdout.strip()
     lab.run(["systemctl", "start", f"user@{uid}.service"])
-    for place in (ROOT, Path(sys.prefix), Path(sys.base_prefix)):
-        lab.run(["chmod", "o+x", *place.parents])  # in the lab alone, where all of this may lie below /root
+    let_everybody_in(lab)
     home, runtime = Path("/home") / name, f"/run/user/{uid}"
     environment = ENVIRONMENT | {"HOME": str(home), "XDG_RUNTIME_DIR": runtime, "USER": name}
     words = [sys.executable, "-m", "projctl", "agent", "install", "--user"]

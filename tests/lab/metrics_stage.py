@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import select
 import subprocess
 from typing import TYPE_CHECKING
 
 import server_cases
 from agent_stage import Stage, install_agent
-from steps import apply
+from steps import apply, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,13 +67,13 @@ def calls(stage: Stage, act: Callable[[], object]) -> list[str]:
     """What systemd is asked about projects while this is done, in the order of the questions."""
     match = "type='method_call',destination='org.freedesktop.systemd1'"
     words = ["busctl", "monitor", "--json=short", "--match", match]
-    pipe = subprocess.PIPE
-    with stage.lab.popen(words, stdout=pipe, stderr=pipe) as monitor:
+    ping = ["busctl", "call", "org.freedesktop.systemd1", "/", "org.freedesktop.DBus.Peer", "Ping"]
+    with stage.lab.popen(words, stdout=subprocess.PIPE) as monitor:
         try:
-            assert monitor.stderr and "Monitoring" in monitor.stderr.readline()
+            wait_for(lambda: stage.lab.run(ping) and bool(select.select([monitor.stdout], [], [], 0.1)[0]))
             act()
         finally:
             monitor.terminate()
         said, _ = monitor.communicate(timeout=30)
     asked = [json.loads(line) for line in said.splitlines()]
-    return [call["member"] for call in asked if call["member"] != "GetUnitByPID"]
+    return [call["member"] for call in asked if call["member"] not in {"GetUnitByPID", "Ping"}]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from server_cases import ODD
-from steps import ENVIRONMENT, projctl, properties, wait_for, write
+from steps import ENVIRONMENT, let_everybody_in, projctl, properties, wait_for, write
 
 from projctl import unitfile
 
@@ -81,6 +81,7 @@ class Stage:
 
     def __enter__(self) -> Self:
         """Write the case's files and its manifest, and apply that."""
+        let_everybody_in(self.lab)
         if self.case.prepare:
             self.place.mkdir()
             self.case.prepare(self.place)

@@ -51,6 +51,12 @@ def apply(lab: Lab, projects: Mapping[str, Any], **defaults: Any) -> str:
     return projctl(lab, "apply", "--no-preflight").stdout
 
 
+def let_everybody_in(lab: Lab) -> None:
+    """Let every user of the lab walk to this repository and to its Python, which may lie below /root."""
+    places = (ROOT, Path(sys.prefix), Path(sys.base_prefix))
+    lab.run(["chmod", "o+x", *{parent for place in places for parent in place.parents}])
+
+
 def get(lab: Lab, port: int, path: str = "/", host: str = "127.0.0.1", timeout: float = 30.0) -> str:
     """The whole answer of one HTTP request over the lab's network."""
     with lab.connect(port, host, timeout) as connection:

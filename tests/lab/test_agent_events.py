@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 from agent_stage import Stage, install_agent, wait_for
-from steps import ENVIRONMENT, apply, projctl, server
+from steps import ENVIRONMENT, apply, let_everybody_in, projctl, server
 
 from projctl import announce
 from projctl.lab import Lab
@@ -135,6 +135,7 @@ def test_subscribers_get_the_past_and_then_what_happens(stage: Stage) -> None:
 
 
 def test_who_may_not_read_the_journal_is_told(stage: Stage) -> None:
+    let_everybody_in(stage.lab)
     done = stage.lab.run(WORDS, env=ENVIRONMENT, user="nobody", check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("projctl-agent: cannot read the journal: ")

@@ -19,6 +19,8 @@ from steps import (
     write,
 )
 
+from projctl import systemctl
+
 if TYPE_CHECKING:
     from projctl.lab import Lab
 
@@ -192,7 +194,11 @@ def test_a_crashing_server_keeps_its_socket_and_disturbs_nobody(fresh_lab: Lab) 
     apply(fresh_lab, {"shop": server(listen=3400), "crash": crash})
     with fresh_lab.connect(3401) as client:
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        wait_for(lambda: int(properties(fresh_lab, "projctl-crash.service", "NRestarts")["NRestarts"]) >= 6)
+        # systemd's own limit of starts would have been reached; from 254 on, pauses grow.
+        often = 6 if (systemctl.supported_version() or 0) < 254 else 4
+        wait_for(
+            lambda: int(properties(fresh_lab, "projctl-crash.service", "NRestarts")["NRestarts"]) >= often
+        )
         assert projects(fresh_lab)["crash"]["state"] == "failed"
         assert "200 OK" in get(fresh_lab, 3400)
         assert properties(fresh_lab, "projctl-crash.socket", "ActiveState")["ActiveState"] == "active"

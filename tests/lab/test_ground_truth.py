@@ -142,8 +142,11 @@ def told(found: list[dict[str, Any]]) -> dict[str, list[tuple[str, str | None]]]
     """By project, what the script writes down too."""
     shown: dict[str, list[tuple[str, str | None]]] = defaultdict(list)
     for event in found:
-        if event["event"] != "stopping":
-            shown[event["project"]].append((event["event"], event["reason"]))
+        step = (event["event"], event["reason"])
+        # An agent that was killed after its decision is followed by one that takes it again.
+        again = step == ("idle_stop", "idle") and shown[event["project"]][-1:] == [step]
+        if event["event"] != "stopping" and not again:
+            shown[event["project"]].append(step)
     return shown
 
 

@@ -14,6 +14,7 @@ from agent_stage import Stage, install_agent, install_user_agent, wait_for
 from steps import SERVER, apply, projctl, projects, server
 from test_agent_events import events
 
+from projctl import systemctl
 from projctl.lab import Lab
 
 if TYPE_CHECKING:
@@ -30,9 +31,15 @@ ONCE = server(run=["/bin/sh", "-c", SCRIPT], listen=5006, idle="never")
 SHY = server(run="/bin/true", listen=5003, idle="never")
 
 
+#: From 255 on sockets pause instead of being given up, unless an administrator wants it otherwise.
+GIVE_UP = "[Socket]\nPollLimitIntervalSec=0\nTriggerLimitIntervalSec=2s\nTriggerLimitBurst=20\n"
+
+
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     with Lab.boot() as lab:
+        if systemctl.supported_version() >= 255:
+            lab.write("/etc/systemd/system/projctl-.socket.d/give-up.conf", GIVE_UP)
         yield install_agent(lab)
 
 

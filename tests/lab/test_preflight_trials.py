@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from steps import ENVIRONMENT, ROOT, get, projctl, wait_for, write
+from steps import ENVIRONMENT, get, let_everybody_in, projctl, wait_for, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,8 +148,7 @@ def test_a_user_who_is_not_root_tries_nginx_too(stage: Lab) -> None:
     environment = ENVIRONMENT | {"PROJCTL_STATE_DIR": "/tmp/games/state"}
     words = [sys.executable, "-m", "projctl", "check", "--user", "--preflight", "--systemd-version", "252"]
     words += ["-f", "/tmp/games/own.yaml"]
-    for place in (ROOT, Path(sys.prefix), Path(sys.base_prefix)):
-        stage.run(["chmod", "o+x", *place.parents])  # in the lab alone
+    let_everybody_in(stage)
     run = {"path": "/tmp/games", "run": f"nginx -p ./ -c {conf}", "listen": 3497}
     write(stage, {"own": run}, "/tmp/games/own.yaml")
     for listen, status, said in ((3497, 0, "no problem found"), (3498, 1, "opened its own port 3498")):
@@ -175,7 +173,7 @@ def test_nothing_outlives_projctl(stage: Lab, number: signal.Signals) -> None:
 
 def test_a_user_tries_as_oneself(stage: Lab) -> None:
     forget(stage)
-    stage.run(["chmod", "a+x", "/root"])
+    let_everybody_in(stage)
     stage.run(["useradd", "--create-home", "--uid", "4712", "nora"])
     stage.run(["systemctl", "start", "user@4712.service"])
     stage.write("/srv/nora.yaml", "")

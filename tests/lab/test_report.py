@@ -46,7 +46,8 @@ class Record:
     up: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def started(self, stage: Stage, name: str) -> None:
-        begun, ready = times(stage, name, "InactiveExit", "ActiveEnter")
+        # Not InactiveExit: from systemd 254 on a pause before a restart comes after that.
+        begun, ready = times(stage, name, "ExecMainStart", "ActiveEnter")
         self.starts[name] += 1
         self.took.append(ready - begun)
 

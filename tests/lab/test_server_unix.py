@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import server_cases
-from steps import apply, properties
+from steps import apply, let_everybody_in, properties
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("name", ["caddy", "express", "go", "nginx", "node", "phpfpm", "puma"])
 def test_the_path_outlives_the_server(lab: Lab, shared: Path, name: str) -> None:
+    let_everybody_in(lab)
     case = server_cases.every()[name]
     if case.prepare:
         case.prepare(shared)

@@ -11,7 +11,7 @@ import pytest
 import server_cases
 from agent_stage import Stage, install_agent, wait_for
 from server_cases import ODD
-from steps import apply
+from steps import apply, let_everybody_in
 
 from projctl.lab import Lab
 
@@ -28,6 +28,7 @@ IDLE_STOP = "d649923182a64247b971172f532f4fa7"
 def stage(_nothing_left: None, _shared: Path) -> Iterator[Stage]:
     """All of them, asleep, and the agent."""
     with Lab.boot(binds=[_shared]) as lab:
+        let_everybody_in(lab)
         apply(lab, {name: _project(name, _shared / f"idle-{name}") for name in CASES}, idle=2)
         yield install_agent(lab)
 

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from steps import ENVIRONMENT, SERVER, get, wait_for
+from steps import ENVIRONMENT, SERVER, get, let_everybody_in, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,8 +40,7 @@ class User:
 
 @pytest.fixture
 def mara(fresh_lab: Lab) -> Iterator[User]:
-    # Where the interpreter lies below /root, ordinary users must be able to walk there.
-    fresh_lab.run(["chmod", "a+x", "/root"])
+    let_everybody_in(fresh_lab)
     fresh_lab.run(["useradd", "--create-home", "--uid", UID, "mara"])
     fresh_lab.run(["systemctl", "start", f"user@{UID}.service"])
     yield User(fresh_lab)
@@ -105,3 +104,11 @@ def test_what_only_root_can_do_is_refused(mara: User) -> None:
         result = mara.projctl("apply", "--user", check=False)
         assert result.returncode == 1
         assert message in result.stderr and "mine.yaml:3:" in result.stderr
+
+
+def test_an_agent_needs_a_message_bus(mara: User) -> None:
+    mara.lab.run(["rm", f"/run/user/{UID}/bus"])
+    result = mara.projctl("agent", "install", "--user", check=False)
+    assert result.returncode == 1
+    assert f"/run/user/{UID}/bus is missing" in result.stderr and "dbus-user-session" in result.stderr
+    assert not mara.lab.file("/home/mara/.config/systemd/user").exists()

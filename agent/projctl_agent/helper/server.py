@@ -30,7 +30,8 @@ async def run(stopping: asyncio.Event) -> None:
         raise OSError("cannot work alone: systemd starts it through projctl-agent-helper.socket")
     desk = _Desk(listener, stopping)
     bus = await desk.connect()
-    server = await asyncio.start_unix_server(desk.serve, sock=listener, limit=requests.LONGEST)
+    # Not start_unix_server: from Python 3.13 on it removes the socket's path, which is systemd's, when it closes.
+    server = await asyncio.start_server(desk.serve, sock=listener, limit=requests.LONGEST)
     notify("READY=1")
     desk.linger()
     waits = [asyncio.ensure_future(wait) for wait in (bus.lost(), stopping.wait(), give_signs_of_life())]

@@ -29,6 +29,11 @@ def install(user: bool, start: bool) -> None:
             f"cannot install the agent: {there} is there from a package",
             hint=f"use that one: systemctl enable --now {agentunits.SERVICE}; or remove the package first",
         )
+    if user and not (bus := scope.runtime.parent / "bus").exists():
+        raise ProjctlError(
+            f"cannot install the agent: your systemd has no message bus, {bus} is missing",
+            hint="install the Debian package dbus-user-session, then log in anew",
+        )
     apply.install_agent(scope, agentunits.files(scope, units_dir(), agentunits.executable()), start=start)
     click.echo(f"installed {agentunits.SERVICE}" + (", running" if start else ""))
 
