@@ -27,6 +27,10 @@ TIMER = "org.freedesktop.systemd1.Timer"
 SLICE = "org.freedesktop.systemd1.Slice"
 #: Seconds to wait for an answer of the manager; a daemon-reload of a large fleet takes some.
 _PATIENCE = 25.0
+#: What the bus answers in place of one who has gone.
+_NO_ANSWER = frozenset(
+    f"org.freedesktop.DBus.Error.{name}" for name in ("NoReply", "Disconnected", "Timeout", "TimedOut")
+)
 #: Questions that may be under way: dbus-fast fails, and the connection with it, once the socket's buffer is full.
 _AT_ONCE = 64
 _MATCHES = (
@@ -38,6 +42,10 @@ _MATCHES = (
 
 class BusError(Exception):
     """systemd cannot be reached, or refused; the text says what and why, in one line."""
+
+
+class UnansweredError(BusError):
+    """Nobody tells whether systemd did it: the connection was cut, or systemd was starting itself anew."""
 
 
 class UnitRow(NamedTuple):
@@ -165,12 +173,13 @@ class Bus:
             async with self._places, asyncio.timeout(_PATIENCE):
                 reply = await self._bus.call(message)
         except TimeoutError:
-            raise BusError(f"cannot get an answer to {member} within {_PATIENCE:g} s") from None
+            raise UnansweredError(f"cannot get an answer to {member} within {_PATIENCE:g} s") from None
         except (DBusError, OSError, EOFError) as error:
-            raise BusError(f"cannot ask systemd for {member}: {error}") from None
-        if reply is None or reply.message_type is not MessageType.METHOD_RETURN:
-            text = reply.body[0] if reply and reply.body else "connection lost"
-            raise BusError(f"cannot do {member}: {text}")
+            raise UnansweredError(f"cannot ask systemd for {member}: {error}") from None
+        if reply is None or reply.error_name in _NO_ANSWER:
+            raise UnansweredError(f"cannot get an answer to {member}: connection lost")
+        if reply.message_type is not MessageType.METHOD_RETURN:
+            raise BusError(f"cannot do {member}: {reply.body[0] if reply.body else reply.error_name}")
         return list(reply.body)
 
     def _receive(self, message: Message) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from projctl_agent import activity, idle, messages, settings, usage
-from projctl_agent.bus import SERVICE, UNIT, Bus, BusError
+from projctl_agent.bus import SERVICE, UNIT, Bus, BusError, UnansweredError
 from projctl_agent.freezing import Freezing
 from projctl_agent.idle import Decision, Observation, Policy, Track
 from projctl_agent.usage import Usage
@@ -176,6 +176,8 @@ class Watch:
         await self.freezing.thaw("stop")
         try:
             await bus.stop_unit(unit)
+        except UnansweredError:
+            raise  # it may well stop; if not, a later look decides anew
         except BusError as error:
             self.told_stop = False
             messages.idle_stop_refused(instance, unit, self.invocation, str(error))
