@@ -117,9 +117,9 @@ def number(file: Path, key: str = "") -> int:
     return next(int(line.split()[-1]) for line in file.read_text().splitlines() if line.startswith(key))
 
 
-def wait_until_frozen(unit: str) -> None:
+def wait_until_frozen(unit: str, *, frozen: bool = True) -> None:
     stat = Path(f"/proc/{main_pid(unit)}/stat")
-    wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", f"{unit} frozen")
+    wait_for(lambda: (stat.read_text().rpartition(")")[2].split()[0] == "T") is frozen, f"{unit} {frozen=}")
 
 
 def get(port: int, path: str = "/") -> str:
@@ -292,6 +292,7 @@ def thaw() -> None:
     wait_until_frozen("projctl-still.service")
     with socket.create_connection(("127.0.0.1", 3402), timeout=PATIENCE) as client:
         client.sendall(b"GET / HTTP/1.0\r\n")
+        wait_until_frozen("projctl-still.service", frozen=False)
         wait_until_frozen("projctl-still.service")
         client.sendall(b"\r\n")
         assert client.makefile("rb").read().endswith(b"\r\n\r\n/")
