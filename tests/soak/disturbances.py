@@ -7,8 +7,8 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
+from server_cases import APPS
 from stage import Soak, soak
-from steps import server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +21,9 @@ TENTH = 10
 IDLE = 1.0
 #: A third of the projects freeze first.
 FREEZING = {"freeze": "1s", "stop": "3s"}
+
+#: One that finishes what it has accepted when it is told to stop: what is lost is lost by projctl.
+SERVER = {"path": str(APPS), "run": "gunicorn wsgi:app"}
 
 Disturbance = tuple[str, "Callable[[Soak], None]"]
 
@@ -96,7 +99,7 @@ async def disturb(
 
 def measure(run: Run, what: Sequence[Disturbance], most: float, *, keeps_journal: bool) -> None:
     with soak() as stage:
-        plain, freezing = server(idle=IDLE), server(idle=FREEZING)
+        plain, freezing = ({**SERVER, "idle": idle} for idle in (IDLE, FREEZING))
         stage.install({f"p{n}": freezing if n % 3 == 0 else plain for n in range(PROJECTS)})
         begin = time.monotonic()
         awake = asyncio.run(disturb(stage, what, most, run.progress))
