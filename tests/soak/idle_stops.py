@@ -30,7 +30,7 @@ PROJECTS, IDLE = 20, 1.0
 #: Requests around one stop, and the window of seconds around the end of the idle time they fall into.
 AROUND, BEFORE, AFTER = 2, 0.05, 1.0
 #: Seconds that one kind of server may take at most, and between two lines about how far it is.
-LIMIT, OFTEN = 420.0, 30.0
+LIMIT, OFTEN = 700.0, 30.0
 
 
 async def cycle(stage: Soak, name: str, over: asyncio.Event) -> None:
