@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dbus_fast import BusType, Message, MessageType
+from dbus_fast import BusType, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 from dbus_fast.errors import DBusError
 
@@ -148,6 +148,11 @@ class Bus:
     async def reset_failed(self, unit: str) -> None:
         """Forget that a unit failed. Raises BusError when systemd refuses."""
         await self._manager("ResetFailedUnit", unit)
+
+    async def count_bytes(self, unit: str) -> None:
+        """Say again, until the next boot, that the unit counts its traffic. Raises BusError when systemd refuses."""
+        counting = [["IPAccounting", Variant("b", True)]]
+        await self._manager("SetUnitProperties", unit, True, counting, signature="sba(sv)")
 
     async def _property(self, unit: str, interface: str, name: str) -> Any:  # noqa: ANN401
         return await self._get(object_path(unit), interface, name)

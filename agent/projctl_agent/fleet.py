@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from projctl_agent import failure, messages, usage
 from projctl_agent.bus import Bus, BusError, Listener, UnitRow
+from projctl_agent.counting import Counting
 from projctl_agent.endings import Endings
 from projctl_agent.healing import Healing
 from projctl_agent.names import instance_of_service, instance_of_socket
@@ -72,6 +73,8 @@ class Fleet:
         self._held_until = held_until
         self._bus: Bus | None = None
         self._orders: Orders | None = None
+        self._counting: Counting | None = None
+        self._reloads = 0
         self._watches: dict[str, tuple[Watch, asyncio.Task[None]]] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._earlier = dict(earlier)
@@ -86,7 +89,7 @@ class Fleet:
         """Connect and look for what runs. Raises BusError."""
         bus = await Bus.connect(Listener(self._unit_changed, self._reloaded), user=user)
         orders = Orders(bus if user else None, self._thawed)
-        self._bus, self._orders = bus, orders
+        self._bus, self._orders, self._counting = bus, orders, Counting(orders)
         await self._warmth.connect(bus, orders)
         await self._open_all(bus)
         await self._healing.connect(bus, orders)
@@ -110,7 +113,7 @@ class Fleet:
             self._orders.close()
         if self._bus:
             self._bus.close()
-        self._bus = self._orders = None
+        self._bus = self._orders = self._counting = None
 
     def watches(self) -> dict[str, Watch]:
         """The instances that run, by name."""
@@ -274,6 +277,7 @@ class Fleet:
             self._report(f"cannot tell what a run used: {error}")
 
     def _reloaded(self) -> None:
+        self._reloads += 1
         self._moved()
         self._changed()
         if self._bus:
@@ -312,6 +316,7 @@ class Fleet:
     async def _begin(self, service: str) -> None:
         assert self._bus  # noqa: S101  only called while connected
         assert self._orders  # noqa: S101
+        reloads = self._reloads
         watch = await open_watch(self._bus, self._orders, service)
         if watch is None:
             return
@@ -321,7 +326,13 @@ class Fleet:
         watch.earlier = self._earlier.get(watch.invocation)
         watch.is_warm = self._warmth.is_warm
         watch.held_until = self._held_until
+        watch.counting = self._counting
         watch.usage = await self._endings.begin(self._bus, watch)
+        if reloads != self._reloads:
+            # What was read stands for units that are no more as they were loaded then.
+            self._endings.keep(watch)
+            await self._begin(service)
+            return
         self._healing.started(watch.settings.instance)
         follower = asyncio.get_running_loop().create_task(watch.follow(self._bus))
         self._watches[service] = (watch, follower)

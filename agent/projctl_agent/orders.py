@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 HELPER = "/run/projctl/helper.sock"
 #: Seconds for the helper to start and to answer.
 _PATIENCE = 30.0
+#: What is over once it is answered: the helper need not know of its asker any longer.
+_PASSING = frozenset({Verb.START, Verb.RESET, Verb.HOLDERS, Verb.COUNT})
 
 
 class Frost(NamedTuple):
@@ -31,8 +33,9 @@ class Frost(NamedTuple):
 
 
 class Orders:
-    """Starts, resets, freezes and thaws units of projects; `bus` is the user's own manager, None where the helper acts.
+    """Starts, resets, freezes and thaws units of projects, and has their sockets count.
 
+    `bus` is the user's own manager, None where the helper acts.
     `thawed(service, frost, reason)` is told of every end of a frost.
     """
 
@@ -53,6 +56,14 @@ class Orders:
     async def reset(self, unit: str) -> None:
         """Forget that a project's service or socket failed. Raises BusError when it is refused."""
         await (self._bus.reset_failed(unit) if self._bus else self._ask(Verb.RESET, unit))
+
+    async def count(self, socket: str) -> None:
+        """Let a project's socket count its bytes again. Raises BusError when it is refused.
+
+        Nothing to do in a user's own manager, where no socket has counters.
+        """
+        if not self._bus:
+            await self._ask(Verb.COUNT, socket)
 
     @property
     def direct(self) -> bool:
@@ -131,7 +142,7 @@ class Orders:
                 if self._session is None:
                     self._session = await _Session.open(self._told, self._lost)
                 answer = await self._session.ask(requests.line(**{verb: what}))
-                if verb in {Verb.START, Verb.RESET, Verb.HOLDERS} and not self.frozen:
+                if verb in _PASSING and not self.frozen:
                     self._session.close()  # the helper ends when nobody is connected
                     self._session = None
         except (OSError, TimeoutError) as error:

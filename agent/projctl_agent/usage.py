@@ -93,6 +93,15 @@ async def counters(bus: Bus, sockets: Sequence[str]) -> Bytes | None:
     return Bytes(sum(values[:half]), sum(values[half:]))
 
 
+async def lost_counters(bus: Bus, sockets: Sequence[str]) -> list[str]:
+    """Those of these socket units that are to count and have no counter."""
+    asked = [(unit, SOCKET, name) for name in ("IPIngressBytes", "IPAccounting") for unit in sockets]
+    values = await bus.properties(*asked)
+    counted, wanted = values[: len(sockets)], values[len(sockets) :]
+    rows = zip(sockets, counted, wanted, strict=True)
+    return [unit for unit, value, is_wanted in rows if value == _NONE and is_wanted is True]
+
+
 async def first_base(bus: Bus, service: str, sockets: Sequence[str]) -> Bytes | None:
     """Zero where no run of the service has ended since its sockets were opened; None where one has."""
     asked = ((unit, UNIT, "ActiveEnterTimestampMonotonic") for unit in sockets)

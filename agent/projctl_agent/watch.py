@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from projctl_agent.activity import Target
+    from projctl_agent.counting import Counting
     from projctl_agent.orders import Orders
     from projctl_agent.settings import Settings
 
@@ -44,7 +45,8 @@ class Watch:
     """A server that runs. `track` is None until it was looked at; `decision` is the latest one.
 
     `earlier` is what was known of this run before the agent, or its connection to systemd, was away; `held_until`
-    tells of holds, `is_warm` of its hours, and `news` that there is another hold, or other hours.
+    tells of holds, `is_warm` of its hours, and `news` that there is another hold, or other hours. `counting` has its
+    sockets count before the first look, None once that was done.
     """
 
     settings: Settings
@@ -58,6 +60,7 @@ class Watch:
     told_stop: bool = False
     usage: Usage = field(default_factory=lambda: Usage("", None))
     earlier: Track | None = None
+    counting: Counting | None = None
     held_until: Callable[[str], float | None] = lambda _: None
     is_warm: Callable[[str], bool] = lambda _: False
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -103,6 +106,8 @@ class Watch:
 
     async def _step(self, bus: Bus) -> float | None:
         """One look and what follows from it; the seconds until the next, None for never, or not before it thaws."""
+        if self.counting:
+            self.target, self.counting = await self.counting.restore(bus, self.target), None
         if self.settings.idle_freeze is None:
             await self.freezing.thaw("settings")
             if self.settings.idle_stop is None:

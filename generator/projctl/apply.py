@@ -341,10 +341,13 @@ def _change_files(plan: Plan, scope: Scope, before: _Journal) -> None:
         before.links.append((link, str(link.readlink())))
         link.unlink(missing_ok=True)
     for unit in plan.delete:
-        # Other ports that were given for a while end with the unit they were for.
-        override = scope.runtime_units / f"{unit}.d" / installed.DROP_IN
-        before.remember(override)
-        override.unlink(missing_ok=True)
+        # Other ports that were given for a while end with the unit they were for, as does what the agent asked for.
+        for drop_in in installed.runtime_drop_ins(scope, unit):
+            before.remember(drop_in)
+            if drop_in.exists():
+                drop_in.unlink()
+                with contextlib.suppress(OSError):
+                    drop_in.parent.rmdir()
         before.remember(scope.units / unit)
         (scope.units / unit).unlink(missing_ok=True)
     for mark in [installed.marks_of_down(scope) / server for server in plan.forgotten]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 STAMP = "applied"
 #: The name of the drop-ins below /run that give a server other ports.
 DROP_IN = "90-projctl-override.conf"
+#: Where systemd keeps what was set at run time, and how it calls what the agent sets of a socket.
+_CONTROL, _COUNTING = "system.control", "50-IPAccounting.conf"
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,12 @@ def taken_down(scope: Scope) -> frozenset[str]:
         return frozenset(path.name for path in place.iterdir())
     except FileNotFoundError:
         return frozenset()
+
+
+def runtime_drop_ins(scope: Scope, unit: str) -> list[Path]:
+    """Where the drop-ins of a unit below /run are, if there are any: other ports for a while, counters restored."""
+    control = scope.runtime_units.parent / _CONTROL
+    return [scope.runtime_units / f"{unit}.d" / DROP_IN, control / f"{unit}.d" / _COUNTING]
 
 
 def overridden(scope: Scope) -> set[str]:

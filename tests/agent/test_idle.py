@@ -33,6 +33,7 @@ from projctl_agent.idle import Observation, Packets, Policy, Track
         # systemd loaded its units anew, or did not count for a moment: what moved meanwhile may be missing.
         (QUIET, {"epoch": 1}, None),
         (QUIET, {"epoch": 1, "cpu_seconds": 1.01}, "cpu"),
+        (QUIET, {"epoch": 1, "bytes_in": 5001}, "bytes"),
         (QUIET, {"counted": False, "bytes_in": 0, "bytes_out": 0}, None),
         (UNCOUNTED, {"counted": True, "bytes_in": 5000}, None),
         (UNCOUNTED, {"counted": True, "cpu_seconds": 1.01}, "cpu"),

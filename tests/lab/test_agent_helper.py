@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HELPER = "projctl-agent-helper.service"
+COUNTING = "/run/systemd/system.control/projctl-{}.socket.d/50-IPAccounting.conf"
 ASK = """
 import socket, sys
 with socket.socket(socket.AF_UNIX) as s:
@@ -67,7 +68,7 @@ def test_it_starts_and_resets_for_root_and_the_agent(stage: Stage) -> None:
     wait_for(lambda: stage.systemctl("is-active", "projctl-bad.socket") == "active", "the socket open")
 
 
-@pytest.mark.parametrize("verb", ["start", "reset", "freeze", "thaw"])
+@pytest.mark.parametrize("verb", ["start", "reset", "freeze", "thaw", "count"])
 @pytest.mark.parametrize("unit", NOT_OURS)
 def test_it_refuses_all_other_units(stage: Stage, verb: str, unit: str) -> None:
     (answer,) = ask(stage, {verb: unit})
@@ -81,9 +82,12 @@ def test_it_refuses_all_other_units(stage: Stage, verb: str, unit: str) -> None:
         ("nonsense\n", "must be one line of JSON"),
         ("[" * 3000 + "\n", "must be one line of JSON"),
         ('{"start": 1}\n', "must name a service or socket of a project"),
+        ('{"count": "projctl-shop.service"}\n', "cannot count that, must name a socket of a project"),
+        ('{"count": "projctl-shop.warm.timer"}\n', "cannot count that, must name a socket of a project"),
+        ('{"count": {"projctl-shop.socket": false}}\n', "must name a service or socket of a project"),
         (
             '{"stop": "projctl-shop.service"}\n',
-            "unknown verb, must be one of: start, reset, freeze, reclaim, thaw",
+            "unknown verb, must be one of: start, reset, freeze, reclaim, thaw, holders, count",
         ),
         ('{"start": "projctl-shop.service", "reset": "x"}\n', "must be an object with one verb and its unit"),
     ],
@@ -91,6 +95,26 @@ def test_it_refuses_all_other_units(stage: Stage, verb: str, unit: str) -> None:
 def test_it_understands_nothing_else(stage: Stage, text: str, error: str) -> None:
     (answer,) = ask(stage, text=text)
     assert answer["error"].startswith(error)
+
+
+def test_it_has_a_socket_count_and_changes_nothing_else(stage: Stage) -> None:
+    names = ("IPAccounting", "IPIngressBytes", "NoDelay", "FragmentPath", "NeedDaemonReload")
+    before = properties(stage.lab, "projctl-shop.socket", *names)
+    (answer,) = ask(stage, {"count": "projctl-shop.socket"}, user="projctl-agent")
+    assert answer == {"version": 1, "done": "projctl-shop.socket"}
+    assert properties(stage.lab, "projctl-shop.socket", *names) == before
+    assert before["IPAccounting"] == "yes" and before["NeedDaemonReload"] == "no"
+    lines = stage.lab.file(COUNTING.format("shop")).read_text().splitlines()
+    assert [line for line in lines if line and not line.startswith("#")] == ["[Socket]", "IPAccounting=yes"]
+
+
+def test_a_socket_that_is_not_to_count_stays_so(stage: Stage) -> None:
+    stage.write("projctl-bad.socket.d/no.conf", "[Socket]\nIPAccounting=no\n")
+    stage.systemctl("daemon-reload")
+    (answer,) = ask(stage, {"count": "projctl-bad.socket"})
+    assert answer["error"] == "projctl-bad.socket has no IPAccounting=yes"
+    assert properties(stage.lab, "projctl-bad.socket", "IPAccounting") == {"IPAccounting": "no"}
+    assert not stage.lab.file(COUNTING.format("bad")).exists()
 
 
 def test_nobody_else_can_ask(stage: Stage) -> None:

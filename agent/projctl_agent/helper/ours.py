@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from projctl_agent import cgroup
-from projctl_agent.bus import SERVICE, SLICE, UNIT
+from projctl_agent.bus import SERVICE, SLICE, SOCKET, UNIT
 from projctl_agent.helper.requests import RefusedError
 
 if TYPE_CHECKING:
@@ -34,6 +34,12 @@ async def check(bus: Bus, unit: str) -> None:
     (path,) = await bus.properties((unit, UNIT, "FragmentPath"))
     if not path or not _is_marked(path):
         raise RefusedError(f"{unit} has no unit file of projctl")
+
+
+async def check_counting(bus: Bus, socket: str) -> None:
+    """Raise RefusedError where a socket's unit does not ask for byte counters."""
+    if (await bus.properties((socket, SOCKET, "IPAccounting")))[0] is not True:
+        raise RefusedError(f"{socket} has no IPAccounting=yes")
 
 
 def _is_marked(path: str) -> bool:

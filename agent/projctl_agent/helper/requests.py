@@ -22,6 +22,7 @@ class Verb(StrEnum):
     RECLAIM = "reclaim"
     THAW = "thaw"
     HOLDERS = "holders"
+    COUNT = "count"
 
 
 _OF_SERVICES = frozenset({Verb.FREEZE, Verb.RECLAIM, Verb.THAW})
@@ -58,6 +59,8 @@ def parse(line: bytes) -> Request:
         raise RefusedError("must name a service or socket of a project")
     if verb in _OF_SERVICES and (instance_of_service(unit) or ("", True))[1]:
         raise RefusedError(f"cannot {verb} that, must name a project's first service")
+    if verb == Verb.COUNT and not instance_of_socket(unit):
+        raise RefusedError("cannot count that, must name a socket of a project")
     return Request(Verb(verb), unit)
 
 

@@ -125,6 +125,9 @@ class _Desk:
                 await self._freezer.reclaim(request.unit)
             case Verb.THAW:
                 self._freezer.thaw(request.unit)
+            case Verb.COUNT:
+                await ours.check_counting(self._bus, request.unit)
+                await self._bus.count_bytes(request.unit)
 
 
 def _answer(**fields: object) -> bytes:
