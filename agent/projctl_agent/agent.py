@@ -139,6 +139,7 @@ class Agent:
         _LOG.warning("lost the connection to the bus, trying again")
         pause = 0.2
         while True:
+            self._news()  # nothing tells of changes meanwhile, and the journal may be vacuumed
             try:
                 bus = await self._fleet.connect(user=self._user)
             except BusError:

@@ -168,6 +168,7 @@ def _note(name: str, totals: Totals, entry: Entry) -> Iterator[Event]:
     figures = {key: value for key, value in entry.figures.items() if key not in _MOMENTARY}
     if run and entry.kind in {Kind.IDLE_STOP, Kind.ENDED}:
         run.figures |= figures
+        run.latest = entry.realtime
     if entry.kind is Kind.IDLE_STOP:
         totals.decided, totals.decided_at = entry.invocation, entry.monotonic
     elif entry.kind is Kind.ENDED and entry.invocation in totals.ended:
@@ -191,7 +192,7 @@ def _live(name: str, totals: Totals, entry: Entry, *, backend: bool) -> Iterator
         if entry.kind not in _OPENS or not entry.invocation or entry.invocation in totals.ended:
             return
         for invocation in [key for key, other in totals.runs.items() if other.unit == entry.unit]:
-            yield from _lose(name, totals, invocation)
+            yield from _supersede(name, totals, invocation)
         run = _open(totals, entry, backend=backend)
         if not run.frontend:
             yield _event(name, "starting", entry)
@@ -229,7 +230,7 @@ def _advance(name: str, totals: Totals, run: Run, entry: Entry) -> Iterator[Even
     elif entry.kind is Kind.PROBE_FAILED:
         run.exit, run.probe_failed = run.exit or entry.result, run.probe_failed or not run.exit
     elif entry.kind in _ENDS:
-        reason = _reason(run, entry)
+        reason = _reason(totals, run, entry)
         if not run.active and not run.frontend and of_end(reason) in {"crashed", "oom"}:
             totals.failed_starts += 1
         figures = _figures(run, entry, reason)
@@ -239,9 +240,13 @@ def _advance(name: str, totals: Totals, run: Run, entry: Entry) -> Iterator[Even
 
 def _cause(totals: Totals, stopping: Entry) -> str:
     """Who wanted the stop that begins; an agent may end between its decision and the stop, and the run goes on."""
-    if stopping.invocation == totals.decided and _is_recent(totals.decided_at, stopping):
+    if _is_decided(totals, stopping):
         return "idle"
     return totals.ordered if _is_recent(totals.ordered_at, stopping) else ""
+
+
+def _is_decided(totals: Totals, stopping: Entry) -> bool:
+    return stopping.invocation == totals.decided and _is_recent(totals.decided_at, stopping)
 
 
 def _is_recent(order: int, stopping: Entry) -> bool:
@@ -261,7 +266,7 @@ def _time_start(totals: Totals, run: Run, entry: Entry) -> Figures:
     return {"seconds": seconds}
 
 
-def _reason(run: Run, entry: Entry) -> str:
+def _reason(totals: Totals, run: Run, entry: Entry) -> str:
     if run.out_of_memory or entry.result == "oom-kill":
         return "oom"
     if run.ordered:
@@ -272,6 +277,8 @@ def _reason(run: Run, entry: Entry) -> str:
         return "stop_timeout" if run.stopping else "max_runtime"
     if entry.kind is Kind.FAILURE:
         return "health" if run.probe_failed else "crash"
+    if not run.stopping and _is_decided(totals, entry):
+        return "idle"  # nothing tells that the stop began
     return "manual" if run.stopping or not run.active or entry.kind is Kind.STOPPED else "exit"
 
 
@@ -285,12 +292,21 @@ def _figures(run: Run, entry: Entry, reason: str) -> Figures:
     return figures
 
 
-def _lose(name: str, totals: Totals, invocation: str) -> Iterator[Event]:
-    """End a run of whose end no entry tells; its event is of the time it was last heard of."""
+def _supersede(name: str, totals: Totals, invocation: str) -> Iterator[Event]:
+    """End a run that another one follows; systemd writes nothing while journald restarts, the agent does."""
     run = totals.runs[invocation]
-    _end(totals, invocation, "lost")
+    if invocation == totals.decided and not run.stopping:
+        run.stopping, run.ordered = True, "idle"
+    yield from _lose(name, totals, invocation)
+
+
+def _lose(name: str, totals: Totals, invocation: str) -> Iterator[Event]:
+    """End a run of whose end no entry tells, at best of its stop; its event is of the time it was last heard of."""
+    run = totals.runs[invocation]
+    reason = (run.ordered or "manual") if run.stopping else "lost"
+    _end(totals, invocation, reason)
     if not run.frontend:
-        yield Event(run.latest / 1e6, of_end("lost"), name, run.unit, invocation, "lost", dict(run.figures))
+        yield Event(run.latest / 1e6, of_end(reason), name, run.unit, invocation, reason, dict(run.figures))
 
 
 def _end(totals: Totals, invocation: str, reason: str) -> None:

@@ -147,6 +147,46 @@ def test_an_end_that_no_entry_tells_is_lost_at_the_next_start() -> None:
     assert (found.starts, found.stops, list(found.runs)) == (2, {"lost": 1}, ["c" * 32])
 
 
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ([entry(Kind.IDLE_STOP), entry(Kind.STOPPING)], "idle"),
+        ([entry(Kind.IDLE_STOP)], "idle"),
+        ([entry(Kind.IDLE_STOP), entry(Kind.IDLE_STOP_REFUSED)], "lost"),
+        ([entry(Kind.IDLE_STOP, "f" * 32)], "lost"),
+        ([entry(Kind.STOPPING)], "manual"),
+        ([order("restart"), entry(Kind.STOPPING)], "manual"),
+        ([order("apply"), entry(Kind.STOPPING)], "apply"),
+        ([order("apply")], "lost"),
+        ([], "lost"),
+    ],
+)
+def test_a_lost_end_has_the_reason_of_its_stop(told: list[Entry], reason: str) -> None:
+    found = totals([entry(Kind.STARTED), *told, entry(Kind.STARTED, "c" * 32, at=9999)], "web")
+    assert (found.starts, found.stops) == (2, {reason: 1})
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ([entry(Kind.IDLE_STOP), entry(Kind.SUCCESS)], "idle"),
+        ([entry(Kind.IDLE_STOP), entry(Kind.STOPPED)], "idle"),
+        ([entry(Kind.IDLE_STOP), entry(Kind.SUCCESS, at=99)], "exit"),
+        ([entry(Kind.IDLE_STOP), entry(Kind.FAILURE, result="signal")], "crash"),
+        ([entry(Kind.IDLE_STOP), entry(Kind.IDLE_STOP_REFUSED), entry(Kind.SUCCESS)], "exit"),
+        ([order("apply"), entry(Kind.SUCCESS)], "exit"),
+    ],
+)
+def test_a_decided_stop_whose_beginning_is_lost(told: list[Entry], reason: str) -> None:
+    assert totals([entry(Kind.STARTED), *told], "web").stops == {reason: 1}
+
+
+def test_a_power_cut_does_not_carry_a_decision_out() -> None:
+    other = Entry(Kind.STARTED, "projctl-other.service", "d" * 32, "after", 9, 9)
+    told = [entry(Kind.STARTED, boot="before"), entry(Kind.IDLE_STOP, boot="before"), other]
+    assert totals(told, "web").stops == {"lost": 1}
+
+
 def test_a_clock_that_is_set_during_a_start_does_not_spoil_its_duration() -> None:
     starting = entry(Kind.STARTING, at=10)
     started = entry(Kind.STARTED, at=11)._replace(realtime=5_000_000_000_000)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TOLD = {"apply", "override", "down", "up"}
+#: systemd began to stop a unit.
+STOPPING = "de5b426a63be47a7b6ac3eaac82e2f6f"
 ORDER = "b3123d8caca15454c53c0abc7e83fb33"
 
 
@@ -26,6 +28,10 @@ def stage() -> Iterator[Stage]:
 
 def ends_as(stage: Stage, name: str, expected: dict[str, int]) -> None:
     wait_for(lambda: stage.stops(name) == expected, f"{expected}, not {stage.stops(name)}")
+
+
+def _is_up(stage: Stage, unit: str) -> bool:
+    return stage.systemctl("show", "-P", "ActiveState", unit) == "active"
 
 
 def test_every_order_is_a_reason_of_its_own(stage: Stage) -> None:
@@ -96,3 +102,20 @@ def test_nobody_else_gives_orders(stage: Stage, writer: list[str]) -> None:
     wait_for(lambda: len(stage.entries(MESSAGE_ID=ORDER, PROJCTL_PROJECT="prey")) > known, "the forged order")
     stage.systemctl("stop", "projctl-prey.service")
     wait_for(lambda: stage.stops("prey") == {"manual": before + 1}, "an end by hand")
+
+
+def test_an_idle_stop_while_journald_restarts_is_counted(stage: Stage) -> None:
+    stage.project("quiet", "5040", IdleStopSec="2")
+    wait = "ExecStartPre=/bin/sh -c 'until test -e /run/journald-may-start; do sleep 0.1; done'"
+    stage.write("systemd-journald.service.d/wait.conf", f"[Service]\n{wait}\n")
+    stage.systemctl("daemon-reload")
+    stage.get(5040)
+    stage.systemctl("restart", "--no-block", "systemd-journald.service")
+    stage.wait_until_asleep("quiet")
+    stage.lab.run(["touch", "/run/journald-may-start"])
+    wait_for(lambda: _is_up(stage, "systemd-journald.service"), "journald")
+    # systemd itself has told nothing of the stop, neither that it began nor that it ended.
+    assert not stage.entries(MESSAGE_ID=STOPPING, UNIT="projctl-quiet.service")
+    stage.get(5040)
+    ends_as(stage, "quiet", {"idle": 2})
+    assert stage.starts("quiet") == 2

@@ -19,6 +19,8 @@ KILLS, PROJECTS = 200, 30
 #: Disturbances between two lines about how far it is.
 TENTH = 10
 IDLE = 1.0
+#: All that is older than so many seconds is vacuumed, and nothing newer: an agent needs a moment to read.
+VACUUMED = 5
 #: A third of the projects freeze first.
 FREEZING = {"freeze": "1s", "stop": "3s"}
 
@@ -64,7 +66,10 @@ OUTAGES: list[Disturbance] = [
     ("daemon-reexec", _run("systemctl", "daemon-reexec")),
     ("daemon-reload", _run("systemctl", "daemon-reload")),
     ("journal rotated", _run("journalctl", "--rotate")),
-    ("journal vacuumed", _run("journalctl", "--rotate", "--vacuum-files=3")),
+    (
+        "journal vacuumed",
+        _run("sh", "-c", f"journalctl --rotate && sleep {VACUUMED} && journalctl --vacuum-files=1"),
+    ),
     ("agent restarted", _run("systemctl", "restart", "projctl-agent.service")),
 ]
 
@@ -149,6 +154,7 @@ def run_killed(run: Run) -> None:
 
 def run_outages(run: Run) -> None:
     """bus cut, journald restarted, daemon-reexec, daemon-reload, journal rotated and vacuumed, each ten times"""
+    # While journald restarts systemd tells nothing of units: starts and stops are held against each other.
     what = OUTAGES * run.scaled(10)
     random.shuffle(what)
     measure(run, what, 3.0, keeps_journal=False)

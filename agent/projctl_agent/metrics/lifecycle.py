@@ -20,7 +20,7 @@ REASONS = ("idle", "max_runtime", "crash", "oom", "manual", "start_timeout", "he
 _ENDS = (
     "idle, max_runtime, crash, oom, start_timeout, stop_timeout, health (its readiness probe failed), "
     "manual (somebody stopped it), apply, override (apply or other ports needed it), "
-    "exit (ended by itself without an error) or lost (no entry tells: a power cut, a vacuumed journal)"
+    "exit (ended by itself without an error) or lost (no entry tells: a power cut, a vacuumed or restarted journal)"
 )
 #: States in which there is a server.
 _UP = frozenset({"running", "starting", "stopping", "frozen"})
