@@ -32,7 +32,7 @@ NOTES = Path("/var/tmp/steps.json")
 #: As in boot.py.
 PASSED, EXIT_PORT = 42, 0xF4
 #: Seconds: for one thing that must come, and for a whole step.
-PATIENCE, LONGEST = 180.0, 600
+PATIENCE, LONGEST = 180.0, 1200
 #: What is said to have taken long.
 LONG = 15.0
 AGENT = (
