@@ -210,8 +210,9 @@ def _signs(policy: Policy, track: Track, now: Observation) -> list[str]:
 
 def _has_moved_bytes(before: Observation, now: Observation) -> bool:
     same = (now.bytes_in, now.bytes_out) == (before.bytes_in, before.bytes_out)
-    # Counters that were away for a moment begin anew.
-    return before.counted == now.counted and not same and not _is_unchanged(before, now)
+    # Counters that were away for a moment begin anew; through two loads of units in a row, too.
+    anew = before.epoch != now.epoch and not (now.bytes_in or now.bytes_out)
+    return before.counted == now.counted and not same and not anew and not _is_unchanged(before, now)
 
 
 def _is_gapless(before: Observation, now: Observation) -> bool:
