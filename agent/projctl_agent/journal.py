@@ -12,6 +12,7 @@ from systemd import journal as sd
 from projctl_agent import exits, messages
 from projctl_agent.entry import NOTHING, Entry, Kind
 from projctl_agent.names import instance_of_service, project_and_number
+from projctl_agent.opening import open_journal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -120,7 +121,7 @@ class Journal:
 
         None stands for an entry that is about no project. Raises OSError where the journal cannot be read.
         """
-        reader = sd.Reader(flags=self._scope.flags)
+        reader = open_journal(self._scope.flags)
         try:
             reader.data_threshold = _LONGEST_FIELD
             self._match(reader, self._projects)

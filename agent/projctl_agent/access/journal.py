@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from systemd import journal as sd
-
 from projctl_agent.access.tally import Moment
+from projctl_agent.opening import open_journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +24,7 @@ class Pass:
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        self._reader = sd.Reader(flags=scope.flags)
+        self._reader = open_journal(scope.flags)
         self._reader.data_threshold = _LONGEST_LINE
 
     def close(self) -> None:
