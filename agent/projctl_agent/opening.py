@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from systemd import journal as sd
 
-_PLACES = Path("/run/log/journal"), Path("/var/log/journal")
+_PLACES = "/run/log/journal", "/var/log/journal"
 
 
 def open_journal(flags: int) -> sd.Reader:
@@ -23,5 +23,5 @@ def open_journal(flags: int) -> sd.Reader:
         reader.close()
 
 
-def _names() -> frozenset[Path]:
-    return frozenset(path for place in _PLACES for path in place.glob("*/*"))
+def _names() -> frozenset[str]:
+    return frozenset(name for place in _PLACES for _, _, names in os.walk(place) for name in names)

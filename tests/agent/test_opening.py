@@ -33,7 +33,7 @@ def test_what_is_renamed_while_it_is_opened_is_looked_for_again(
         def close(self) -> None:
             seen.append(set())
 
-    monkeypatch.setattr(opening, "_PLACES", (tmp_path.parent,))
+    monkeypatch.setattr(opening, "_PLACES", (tmp_path,))
     monkeypatch.setattr(opening.sd, "Reader", Reader)
     opening.open_journal(0)
     assert seen == [{active.name}, set(), {active.name, rotated.name}]
