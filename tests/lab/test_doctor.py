@@ -92,7 +92,7 @@ def test_an_ephemeral_port_is_reserved_by_the_line_that_is_shown(sick: Lab) -> N
     assert "ephemeral" not in projctl(sick, "check").stderr
 
 
-def test_a_slow_start_and_a_failed_server_are_found(sick: Lab) -> None:
+def test_a_slow_start_a_failed_server_and_one_that_had_to_be_killed_are_found(sick: Lab) -> None:
     get(sick, 33000)
     found = findings(sick)["starts", "slow"]
     seconds = re.fullmatch(r"the last start took ([\d.]+) s, ([\d.]+) s of it readiness .*", found["message"])
@@ -102,9 +102,7 @@ def test_a_slow_start_and_a_failed_server_are_found(sick: Lab) -> None:
     sick.run(["systemctl", "daemon-reload"])
     sick.run(["systemctl", "start", "projctl-shop.service"], check=False)
     wait_for(lambda: ("servers", "shop") in findings(sick, 3), "the failed server")
-
-
-def test_what_went_wrong_lately_is_found(sick: Lab) -> None:
+    # And when they are well again.
     sick.run(["systemctl", "start", "projctl-deaf.service"])
     projctl(sick, "stop", "deaf")
     wait_for(lambda: ("stops", "deaf") in findings(sick), "the server that had to be killed")
