@@ -52,7 +52,8 @@ def servers_lab(_nothing_left: None, _shared: Path) -> Iterator[Lab]:
 def stage(request: pytest.FixtureRequest, servers_lab: Lab, table: Table, _shared: Path) -> Iterator[Stage]:
     """A server, asleep when its first test begins."""
     number = list(CASES).index(request.param)
-    place = _shared / f"case-{request.param}"
+    # A case may come back to a worker whose other tests were taken over meanwhile.
+    place = _shared / f"case-{request.param}-{len(list(_shared.iterdir()))}"
     with Stage(servers_lab, CASES[request.param], 3400 + 10 * number, place) as made:
         yield made
     table.rows.append(made.figures.row(made.case.name))
