@@ -116,7 +116,9 @@ def test_a_child_that_outlives_its_server_is_told_once_and_counted(stage: Stage)
 
 
 def test_a_process_that_left_its_control_group_with_the_socket_is_found(stage: Stage) -> None:
-    escape = "mkdir -p /sys/fs/cgroup/away; (echo 0 >/sys/fs/cgroup/away/cgroup.procs; exec sleep 1000) &"
+    """Whoever it has become: root alone, without the helper's capability, could not see what this one has open."""
+    away = "echo 0 >/sys/fs/cgroup/away/cgroup.procs; exec setpriv --reuid=nobody --clear-groups sleep 1000"
+    escape = f"mkdir -p /sys/fs/cgroup/away; ({away}) &"
     stage.project("prison", "5005", service=RUN.format(escape))
     stage.project("clean", "5006")
     for port in (5005, 5006):
@@ -125,5 +127,7 @@ def test_a_process_that_left_its_control_group_with_the_socket_is_found(stage: S
     stage.wait_until_asleep("prison")
     (entry,) = left(stage, "prison", 1)
     assert entry["PROJCTL_PROCESSES"] == f"sleep ({entry['PROJCTL_PIDS']})"
+    owner = stage.lab.run(["stat", "--format=%U", f"/proc/{entry['PROJCTL_PIDS']}"]).stdout.strip()
+    assert owner == "nobody"
     stage.lab.run(["kill", entry["PROJCTL_PIDS"]])
     assert stage.entries(MESSAGE_ID=LEAK, PROJCTL_PROJECT="clean") == []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from agent_stage import Stage, install_agent, install_user_agent, wait_for
-from steps import ENVIRONMENT, apply, projctl, projects, properties, write
+from steps import ENVIRONMENT, apply, let_everybody_in, projctl, projects, properties, write
 from test_agent_events import events
 
 from projctl.lab import Lab
@@ -36,7 +36,7 @@ def counting(listen: object, **idle: object) -> dict[str, Any]:
 SOON = {"freeze": FREEZE, "stop": "never"}
 PROJECTS = {
     "still": counting(5001),
-    "talk": counting(5002),
+    "talk": counting(5002) | {"user": "nobody"},
     "ends": counting(5003, stop="3s"),
     "many": counting({"main": 5004, "other": 5005, "local": "/run/still.sock"}),
     "pair": counting("5006-5007") | {"instances": 2},
@@ -68,6 +68,7 @@ PROJECTS |= {name: counting(5020 + number) for number, name in enumerate(JOBS)}
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     with Lab.boot() as lab:
+        let_everybody_in(lab)
         stage = install_agent(lab)
         apply(lab, PROJECTS)
         yield stage
@@ -89,6 +90,10 @@ def once(stage: Stage, port: int, line: str = "next") -> tuple[int, int]:
 
 def wait_until_frozen(stage: Stage, name: str) -> None:
     wait_for(lambda: stage.status()[name]["state"] == "frozen", f"project {name} frozen")
+
+
+def owner(stage: Stage, pid: int) -> str:
+    return stage.lab.run(["stat", "--format=%U", f"/proc/{pid}"]).stdout.strip()
 
 
 def cpu(stage: Stage, name: str) -> int:
@@ -127,8 +132,10 @@ def test_it_costs_nothing_keeps_all_and_a_connection_wakes_it(stage: Stage) -> N
 
 
 def test_bytes_on_an_open_connection_wake_it_and_its_clock_stood_still(stage: Stage) -> None:
+    """A server of another user: root alone, without the helper's capabilities, could neither see nor stop it."""
     with stage.lab.connect(5002) as connection:
-        before = ask(connection, "ticks")[0]
+        before, pid = ask(connection, "ticks")
+        assert owner(stage, pid) == "nobody"
         wait_until_frozen(stage, "talk")
         time.sleep(1)
         assert 0 < ask(connection, "ticks")[0] - before < 40

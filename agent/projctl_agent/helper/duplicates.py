@@ -8,14 +8,15 @@ import os
 import select
 import socket
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from projctl_agent.helper import descriptors
 from projctl_agent.helper.requests import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from projctl_agent.helper.descriptors import File
     from projctl_agent.helper.processes import Process
 
 #: The most sockets and pipes that are watched for one project.
@@ -102,23 +103,20 @@ def _kind(descriptor: int) -> str:
 
 def _channels(processes: Iterable[Process]) -> Iterator[int]:
     """A duplicate of each socket and pipe that any of the processes has open, one for those they share."""
-    known: set[str] = set()
+    mounts = {descriptors.mount_of_sockets(), descriptors.mount_of_pipes()}
+    if None in mounts:
+        raise RefusedError("the kernel does not show which sockets it has open (before Linux 5.14)")
+    known: set[File] = set()
     for process in processes:
-        for number in _numbers(process.pid):
-            try:
-                target = str(Path(f"/proc/{process.pid}/fd/{number}").readlink())
-            except FileNotFoundError:
-                continue
-            if target.startswith(("socket:", "pipe:")) and target not in known:
-                known.add(target)
+        for number, file in _opened(process.pid):
+            if file.mount in mounts and file not in known:
+                known.add(file)
                 yield _duplicate(process.descriptor, number)
 
 
-def _numbers(pid: int) -> list[int]:
+def _opened(pid: int) -> Iterator[tuple[int, File]]:
     try:
-        return [int(name) for name in os.listdir(f"/proc/{pid}/fd")]  # noqa: PTH208 - names alone
-    except FileNotFoundError:
-        return []
+        yield from descriptors.opened(pid)
     except PermissionError:
         raise RefusedError("the kernel does not show its descriptors to projctl-agent") from None
 

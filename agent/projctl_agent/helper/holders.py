@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
+
+from projctl_agent.helper import descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from projctl_agent.helper.descriptors import File
+
 
 def find(inodes: Collection[int]) -> list[int]:
-    """The processes that hold any of these sockets, if the manager above us does too: it, and we, do not count."""
-    manager = os.getppid()
-    wanted = {f"socket:[{inode}]" for inode in inodes} & set(_open_files(manager))
+    """The processes that hold any of these sockets, if the manager above us does too: it, and we, do not count.
+
+    None on a kernel that does not tell: what cannot be known is no leak.
+    """
+    manager, mount = os.getppid(), descriptors.mount_of_sockets()
+    wanted = {(mount, inode) for inode in inodes} & set(_open_files(manager))
     if not wanted:
         return []
     pids = {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208 - names alone
@@ -21,14 +29,8 @@ def find(inodes: Collection[int]) -> list[int]:
     )
 
 
-def _open_files(pid: int) -> Iterator[str]:
+def _open_files(pid: int) -> Iterator[File]:
     """What a process has open; nothing of one that has gone, or is not ours to see."""
-    directory = f"/proc/{pid}/fd"
-    try:
-        for name in os.listdir(directory):  # noqa: PTH208
-            try:
-                yield os.readlink(f"{directory}/{name}")  # noqa: PTH115 - there are very many
-            except OSError:
-                continue
-    except OSError:
-        return
+    with contextlib.suppress(OSError):
+        for _, file in descriptors.opened(pid):
+            yield file

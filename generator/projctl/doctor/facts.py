@@ -54,7 +54,7 @@ class Host:
     unified: bool = True
     controllers: frozenset[str] = frozenset()
     freezes: bool = False
-    duplicates: bool = True
+    shows_sockets: bool = True
     counting: bool | None = None
     ptrace_scope: int | None = None
     journal: Journal | None = None

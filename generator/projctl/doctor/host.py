@@ -66,9 +66,9 @@ def control_groups(host: Host) -> Finding:
 
 def freezer(host: Host) -> Finding:
     """Whether servers can be frozen: by watching duplicates of their sockets, which attaching to them gives."""
-    if not host.duplicates:
-        message = "the kernel gives no duplicates of sockets, so nothing can be frozen"
-        return Finding("freezer", "note", message, "use Linux 5.6 or later")
+    if not host.shows_sockets:
+        message = "the kernel does not show who has a socket open, so nothing can be frozen"
+        return Finding("freezer", "note", message, "use Linux 5.14 or later")
     if host.ptrace_scope == _NO_ATTACH:
         message = "kernel.yama.ptrace_scope=3 forbids watching the sockets of frozen servers"
         cure = "write kernel.yama.ptrace_scope=2 into /etc/sysctl.d and reboot: 3 cannot be undone before"

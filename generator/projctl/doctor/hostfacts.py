@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from projctl.scope import Scope
 
 _CGROUPS = Path("/sys/fs/cgroup")
-#: The version of Linux that brought pidfd_getfd(2), which the agent's helper takes duplicates by.
-_PIDFD_GETFD = (5, 6)
+#: The version of Linux that tells inodes in /proc/PID/fdinfo, by which the agent's helper knows sockets of servers.
+_FDINFO_INODES = (5, 14)
 _HELPER = "projctl-agent-helper.socket"
 _POLKIT = Path("/usr/share/dbus-1/system-services/org.freedesktop.PolicyKit1.service")
 _RULES = (Path("/etc/polkit-1/rules.d"), Path("/usr/share/polkit-1/rules.d"))
@@ -44,7 +44,7 @@ def host(scope: Scope) -> Host:
         unified=(_CGROUPS / "cgroup.controllers").exists(),
         controllers=frozenset(_read(group / "cgroup.controllers").split()),
         freezes=any(map(_freezes, installed.read(scope).files.values())),
-        duplicates=_kernel() >= _PIDFD_GETFD,
+        shows_sockets=_kernel() >= _FDINFO_INODES,
         counting=_counting(scope),
         ptrace_scope=_number("/proc/sys/kernel/yama/ptrace_scope"),
         journal=_journal(),
