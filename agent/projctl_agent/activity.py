@@ -10,32 +10,33 @@ from typing import TYPE_CHECKING
 
 from projctl_agent import cgroup, locks, sockdiag, usage
 from projctl_agent.bus import SERVICE, SOCKET, UNIT, Bus
-from projctl_agent.idle import Observation, Packets
-from projctl_agent.sockdiag import Endpoint, Traffic
-from projctl_agent.usage import Bytes
+from projctl_agent.idle import Observation
+from projctl_agent.sockdiag import Endpoint, Listeners, Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from projctl_agent.settings import Settings
+    from projctl_agent.tables import Table
 
 #: The variable that tells a project's programs which file to lock.
 _LOCK = "PROJCTL_HOLD="
+#: Turns of the loop until a task's questions are written: its own, and that of one task for each.
+_UNTIL_ASKED = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to look: socket units, what they listen on, the ids of the control groups that they were opened in.
+    """Where to look: socket units, and what they listen on.
 
     `control_group` is the server's; `mixed` is whether it serves sockets that do not count, too; `lock` is the file
     that its programs hold it awake by. `epoch` is when systemd loaded its units, in microseconds.
     """
 
     sockets: tuple[str, ...]
-    endpoints: tuple[Endpoint, ...]
+    tcp: Listeners
     paths: tuple[str, ...]
     control_group: str
-    groups: frozenset[int] = frozenset()
     mixed: bool = False
     lock: Path | None = None
     epoch: int = 0
@@ -59,26 +60,35 @@ async def find_target(bus: Bus, settings: Settings, control_group: str) -> Targe
     )
     mixed = not set(triggers or ()) <= set(sockets)
     lock = next((Path(text[len(_LOCK) :]) for text in variables or () if text.startswith(_LOCK)), None)
-    known_groups, epoch = frozenset(known), await bus.loaded()
-    return Target(sockets, tuple(endpoints), tuple(paths), control_group, known_groups, mixed, lock, epoch)
+    listeners = Listeners(tuple(endpoints), frozenset(known))
+    return Target(sockets, listeners, tuple(paths), control_group, mixed, lock, await bus.loaded())
 
 
-async def observe(bus: Bus, target: Target, before: Observation | None = None) -> Observation:
+async def observe(bus: Bus, table: Table, target: Target, before: Observation | None = None) -> Observation:
     """One observation. Raises BusError when systemd cannot be asked.
 
     Where counters alone do not tell what happened since the one `before`, closed connections are looked for.
     """
-    moved, packets = await asyncio.gather(_bytes(bus, target.sockets), _packets(bus, target.sockets))
-    # A Unix socket's unit has a counter too, one that never moves.
-    counted = moved is not None and not target.paths
-    received, sent = moved or (0, 0)
-    traffic = _traffic(target)
+    # Packets tell probes from data on connections that stay.
+    names = ("IPIngressBytes", "IPIngressPackets") if before and before.connections else ("IPIngressBytes",)
+    asked = asyncio.ensure_future(_counted(bus, target.sockets, *names))
+    # The questions leave first: systemd answers while the kernel walks through its sockets, and wakes nobody for that.
+    for _ in range(_UNTIL_ASKED):
+        await asyncio.sleep(0)
+    traffic = await _traffic(table, target)
+    received, *packets = await asked
+    if before and before.connections and before.bytes_in != received:
+        # A probe, or data, may have come in between: a later table knows of all that was counted.
+        traffic = await _traffic(table, target)
     seen = traffic or Traffic()
+    if seen.connections and not packets:
+        packets = await _counted(bus, target.sockets, "IPIngressPackets")
+    # A Unix socket's unit has a counter too, one that never moves.
+    counted = received is not None and not target.paths
     gapless = counted and before is not None and before.counted and before.epoch == target.epoch
     return Observation(
         taken=time.monotonic(),
-        bytes_in=received,
-        bytes_out=sent,
+        bytes_in=received or 0,
         counted=counted,
         connections=None if traffic is None else frozenset(traffic.connections),
         received=_in_seconds(seen.received_ms),
@@ -87,8 +97,8 @@ async def observe(bus: Bus, target: Target, before: Observation | None = None) -
         queue=seen.queue,
         cpu_seconds=cgroup.cpu_seconds(target.control_group),
         mixed=target.mixed,
-        packets=packets,
-        segments=Packets(seen.segments_in, seen.segments_out),
+        packets=next(iter(packets), None) or 0,
+        segments=seen.segments,
         program_held=None if target.lock is None else locks.held(target.lock),
         epoch=target.epoch,
         closed=None if gapless else _closed(target),
@@ -97,21 +107,16 @@ async def observe(bus: Bus, target: Target, before: Observation | None = None) -
 
 def _closed(target: Target) -> float | None:
     try:
-        return _in_seconds(sockdiag.closed_ms(target.endpoints))
+        return _in_seconds(sockdiag.closed_ms(target.tcp.endpoints))
     except OSError:
         return None
 
 
-async def _bytes(bus: Bus, sockets: Sequence[str]) -> Bytes | None:
-    """As the socket units have counted; without a socket there is nothing to count."""
-    return await usage.counters(bus, sockets) if sockets else Bytes(0, 0)
-
-
-async def _packets(bus: Bus, sockets: Sequence[str]) -> Packets:
-    """What the socket units have counted; nothing where they do not."""
-    asked = [(unit, SOCKET, name) for name in ("IPIngressPackets", "IPEgressPackets") for unit in sockets]
-    values = [value or 0 for value in await bus.properties(*asked)]
-    return Packets(sum(values[: len(sockets)]), sum(values[len(sockets) :]))
+async def _counted(bus: Bus, sockets: Sequence[str], *names: str) -> list[int | None]:
+    """The sums of these counters over all counting sockets; None where one of them does not count."""
+    values = await bus.properties(*((unit, SOCKET, name) for name in names for unit in sockets))
+    each = [values[start : start + len(sockets)] for start in range(0, len(values), len(sockets) or 1)]
+    return [None if {None, usage.NONE} & set(some) else sum(some) for some in each] or [0] * len(names)
 
 
 def _in_seconds(milliseconds: int | None) -> float | None:
@@ -120,13 +125,13 @@ def _in_seconds(milliseconds: int | None) -> float | None:
 
 def listeners(target: Target) -> set[int]:
     """The inodes of the sockets that listen for it. Raises OSError where the kernel does not tell."""
-    tcp = sockdiag.tcp_traffic(target.endpoints, target.groups)
+    (tcp,) = sockdiag.tcp_traffic([target.tcp])
     return tcp.listeners | sockdiag.unix_traffic(target.paths).listeners
 
 
-def _traffic(target: Target) -> Traffic | None:
+async def _traffic(table: Table, target: Target) -> Traffic | None:
     try:
-        tcp = sockdiag.tcp_traffic(target.endpoints, target.groups)
+        tcp = await table.traffic(target.tcp) if target.tcp.endpoints else Traffic()
         unix = sockdiag.unix_traffic(target.paths)
     except OSError:
         return None
@@ -134,8 +139,7 @@ def _traffic(target: Target) -> Traffic | None:
         tcp.connections | unix.connections,
         tcp.received_ms,
         tcp.sent_ms,
-        tcp.segments_in,
-        tcp.segments_out,
+        tcp.segments,
         tcp.opaque + unix.opaque,
         tcp.queue + unix.queue,
     )

@@ -26,7 +26,7 @@ class Counting:
 
         That is of the load that the counters came back in: what moved since it began was not counted.
         """
-        if self._orders.direct or not target.endpoints:
+        if self._orders.direct or not target.tcp.endpoints:
             return target
         lost = [
             unit

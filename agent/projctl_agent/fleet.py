@@ -16,6 +16,7 @@ from projctl_agent.healing import Healing
 from projctl_agent.names import instance_of_service, instance_of_socket
 from projctl_agent.orders import Orders
 from projctl_agent.remains import Remains
+from projctl_agent.tables import Table
 from projctl_agent.warmth import Warmth
 from projctl_agent.watch import Glance, Watch, open_watch
 
@@ -74,6 +75,7 @@ class Fleet:
         self._bus: Bus | None = None
         self._orders: Orders | None = None
         self._counting: Counting | None = None
+        self._table = Table()
         self._reloads = 0
         self._watches: dict[str, tuple[Watch, asyncio.Task[None]]] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
@@ -327,6 +329,7 @@ class Fleet:
         watch.is_warm = self._warmth.is_warm
         watch.held_until = self._held_until
         watch.counting = self._counting
+        watch.table = self._table
         watch.usage = await self._endings.begin(self._bus, watch)
         if reloads != self._reloads:
             # What was read stands for units that are no more as they were loaded then.

@@ -34,28 +34,15 @@ class Policy:
     idle_freeze: float | None = None
 
 
-class Packets(NamedTuple):
-    """How many came in and went out."""
-
-    received: int
-    sent: int
-
-    def since(self, before: Packets) -> Packets:
-        """How many more these are."""
-        return Packets(self.received - before.received, self.sent - before.sent)
-
-
-_NO_PACKETS = Packets(0, 0)
-
-
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What one look found, at `taken` (monotonic seconds).
 
-    Bytes and packets are sums over all counting sockets, `counted` is whether each of them has a counter.
+    Bytes and packets that came in are sums over all counting sockets, since nothing goes out without an answer;
+    `counted` is whether each of them has a counter.
     `connections` are the identities of established connections, None when they could not be read; `received` and
     `sent` are the seconds since data last came in and went out on any of them, `segments` how many packets all of them
-    have taken and sent; `opaque` is how many of them do not tell that. `queue`
+    have taken; `opaque` is how many of them do not tell that. `queue`
     counts connections not accepted yet, `cpu_seconds` is the CPU used so far, None when not known; `mixed` is whether
     sockets that do not count cause some of it. `program_held` is when a program of the project last held it awake.
     `epoch` is when systemd loaded its units (microseconds): what moves while it does so again is not counted;
@@ -64,7 +51,6 @@ class Observation:
 
     taken: float
     bytes_in: int
-    bytes_out: int
     counted: bool
     connections: frozenset[int] | None
     received: float | None
@@ -76,8 +62,8 @@ class Observation:
     program_held: float | None = None
     epoch: int = 0
     closed: float | None = None
-    packets: Packets = _NO_PACKETS
-    segments: Packets = _NO_PACKETS
+    packets: int = 0
+    segments: int = 0
 
     @property
     def quiet(self) -> float | None:
@@ -209,9 +195,9 @@ def _signs(policy: Policy, track: Track, now: Observation) -> list[str]:
 
 
 def _has_moved_bytes(before: Observation, now: Observation) -> bool:
-    same = (now.bytes_in, now.bytes_out) == (before.bytes_in, before.bytes_out)
+    same = now.bytes_in == before.bytes_in
     # Counters that were away for a moment begin anew; through two loads of units in a row, too.
-    anew = before.epoch != now.epoch and not (now.bytes_in or now.bytes_out)
+    anew = before.epoch != now.epoch and not now.bytes_in
     return before.counted == now.counted and not same and not anew and not _is_unchanged(before, now)
 
 
@@ -229,8 +215,7 @@ def _is_unchanged(before: Observation, now: Observation) -> bool:
         return False
     if now.quiet is None or now.quiet <= now.taken - before.taken:
         return False
-    counted, explained = now.packets.since(before.packets), now.segments.since(before.segments)
-    return counted.received <= explained.received and counted.sent <= explained.sent
+    return now.packets - before.packets <= now.segments - before.segments
 
 
 def _counts_until(policy: Policy, track: Track, now: Observation) -> float:

@@ -86,6 +86,7 @@ def is_of(instance: str, name: str) -> bool:
     return name in (instance, project_and_number(instance)[0])
 
 
+@lru_cache(maxsize=4096)
 def object_path(unit: str) -> str:
     """The D-Bus object path of a unit, escaped as sd_bus_path_encode(3) does."""
     escaped = (

@@ -7,10 +7,12 @@ import math
 #: Never look more often than idle time / LOOKS, nor, but for what falls due, than this many seconds.
 MIN_LOOK = 0.5
 LOOKS = 20
+#: Half as often where looks are no farther apart than this then: what is late by 2 s at the most is not late.
+_SHORT = 1.5
 #: After a start for somebody, who is mostly served by then: most runs see no other use.
 FIRST = 1.0
-#: A stop may be late by this many seconds, or by idle time / LOOKS where that is more.
-LATEST = 2.0
+#: A stop may be late by 2 seconds, or by idle time / LOOKS where that is more; some of them are the agent's own.
+LATEST = 1.8
 _ROUNDING = 1e-6
 
 
@@ -34,4 +36,4 @@ def wait(idle_stop: float, left: float, *, free: float, rests: bool) -> float:
 
 def step(idle_stop: float) -> float:
     """Seconds between two looks."""
-    return max(MIN_LOOK, idle_stop / LOOKS)
+    return max(MIN_LOOK, idle_stop / LOOKS, min(2 * idle_stop / LOOKS, _SHORT))

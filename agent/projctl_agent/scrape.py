@@ -128,7 +128,7 @@ def _connections(watches: Iterable[Watch]) -> list[int | None]:
     """Established connections of each; None where the kernel does not tell."""
     targets = [watch.target for watch in watches]
     try:
-        tcp = sockdiag.tcp_connections([(target.endpoints, target.groups) for target in targets])
+        tcp = [len(found.connections) for found in sockdiag.tcp_traffic([target.tcp for target in targets])]
         unix = [len(sockdiag.unix_traffic(target.paths).connections) for target in targets]
     except OSError:
         return [None] * len(targets)

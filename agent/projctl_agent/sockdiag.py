@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 _NETLINK_SOCK_DIAG = 4
-_SOCK_DIAG_BY_FAMILY = 20
+_TCP_DIAG, _SOCK_DIAG_BY_FAMILY = 18, 20
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _DUMP_REQUEST = 0x301
 _ESTABLISHED, _TIME_WAIT, _LISTEN = 1, 6, 10
@@ -25,12 +25,14 @@ _REMEMBERED_MS = 60_000
 _UNIX_NAME_ATTRIBUTE, _UNIX_QUEUE_ATTRIBUTE = 0, 4
 _UNIX_SHOW_NAME_AND_QUEUE = 0x1 | 0x10
 _HEADER = struct.Struct("=IHHII")
+#: inet_diag_req: idiag_ext and idiag_states of any socket
+_INET_REQUEST = struct.Struct("=3xB48xI4x")
 _INET_MESSAGE = struct.Struct("=BBBBHH16s16sIQIIIII")
 _UNIX_MESSAGE = struct.Struct("=BBBBIQ")
 #: tcp_info.last_data_sent, last_ack_sent, last_data_recv: milliseconds
 _LAST_DATA = struct.Struct("=44xIII")
-#: tcp_info.segs_out, segs_in
-_SEGMENTS = struct.Struct("=136xII")
+#: tcp_info.segs_in
+_SEGMENTS = struct.Struct("=140xI")
 _PADDED = 3
 
 
@@ -38,15 +40,14 @@ _PADDED = 3
 class Traffic:
     """Established connections by identity, milliseconds since data last came in and went out on any of them.
 
-    `segments_in` and `segments_out` are the packets that all of them have taken and sent; `opaque` counts those that
-    do not tell when, `queue` those that are not accepted yet; `listeners` has the inodes of the sockets that listen.
+    `segments` is how many packets all of them have taken; `opaque` counts those that do not tell when, `queue` those
+    that are not accepted yet; `listeners` has the inodes of the sockets that listen.
     """
 
     connections: set[int] = field(default_factory=set)
     received_ms: int | None = None
     sent_ms: int | None = None
-    segments_in: int = 0
-    segments_out: int = 0
+    segments: int = 0
     opaque: int = 0
     queue: int = 0
     listeners: set[int] = field(default_factory=set, compare=False)
@@ -67,6 +68,18 @@ def parse_endpoint(text: str) -> Endpoint:
     return Endpoint(int(port), None if address.is_unspecified else address.packed)
 
 
+class Listeners(NamedTuple):
+    """What is listened on.
+
+    Where others listen on the same port too, `groups` tells ours apart: the kernel's ids of the control groups
+    that the listeners were opened in, which connections inherit. A port none of whose listeners lies in one of
+    them (a user's manager opens them elsewhere, an old kernel does not tell) counts as a whole.
+    """
+
+    endpoints: tuple[Endpoint, ...]
+    groups: frozenset[int] = frozenset()
+
+
 class _Row(NamedTuple):
     """One TCP socket of the kernel's table; `group` is 0 where the kernel does not tell it."""
 
@@ -79,22 +92,23 @@ class _Row(NamedTuple):
     sent_ms: int | None
     group: int
     inode: int
-    segments_in: int
-    segments_out: int
+    segments: int
 
 
-def tcp_traffic(endpoints: Iterable[Endpoint], groups: Collection[int] = ()) -> Traffic:
-    """What the kernel knows of these listeners and their connections. Raises OSError if it does not tell.
+def tcp_traffic(wanted: Sequence[Listeners]) -> list[Traffic]:
+    """What the kernel knows of each of these and of their connections, by one look at its table.
 
-    Where others listen on the same port too, `groups` tells ours apart: the kernel's ids of the control groups
-    that the listeners were opened in, which connections inherit. A port none of whose listeners lies in one of
-    them (a user's manager opens them elsewhere, an old kernel does not tell) counts as a whole.
+    Raises OSError if it does not tell.
     """
-    wanted = set(endpoints)
-    return _sorted_out(_tcp_rows({endpoint.port for endpoint in wanted}), wanted, groups)
+    by_port: dict[int, list[_Row]] = {}
+    for row in _tcp_rows({endpoint.port for listeners in wanted for endpoint in listeners.endpoints}):
+        by_port.setdefault(row.port, []).append(row)
+    return [_sorted_out(by_port, listeners) for listeners in wanted]
 
 
-def _sorted_out(every: Iterable[_Row], wanted: set[Endpoint], groups: Collection[int]) -> Traffic:
+def _sorted_out(by_port: Mapping[int, list[_Row]], listeners: Listeners) -> Traffic:
+    wanted, groups = set(listeners.endpoints), listeners.groups
+    every = (row for port in {endpoint.port for endpoint in wanted} for row in by_port.get(port, ()))
     rows = [row for row in every if _is_wanted(row, wanted)]
     told = {row.port for row in rows if row.listens and row.group in groups}
     found = Traffic()
@@ -102,18 +116,6 @@ def _sorted_out(every: Iterable[_Row], wanted: set[Endpoint], groups: Collection
         if row.port not in told or row.group in groups:
             _add_tcp(found, row)
     return found
-
-
-def tcp_connections(targets: Sequence[tuple[Collection[Endpoint], Collection[int]]]) -> list[int]:
-    """How many connections each of these listeners and groups has, as tcp_traffic, by one look at the table."""
-    by_port: dict[int, list[_Row]] = {}
-    for row in _tcp_rows({endpoint.port for endpoints, _ in targets for endpoint in endpoints}):
-        by_port.setdefault(row.port, []).append(row)
-    counts = []
-    for endpoints, groups in targets:
-        rows = [row for port in {one.port for one in endpoints} for row in by_port.get(port, ())]
-        counts.append(len(_sorted_out(rows, set(endpoints), groups).connections))
-    return counts
 
 
 def closed_ms(endpoints: Iterable[Endpoint]) -> int | None:
@@ -145,10 +147,12 @@ def _tcp_rows(ports: Collection[int]) -> Iterator[_Row]:
 
 
 def _inet_dump(channel: socket.socket, extensions: int, states: int, code: bytes) -> Iterator[memoryview]:
-    """The TCP sockets in these states that the bytecode accepts, of both families."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        request = struct.pack("=BBBxI48x", family, socket.IPPROTO_TCP, extensions, states)
-        yield from _dump(channel, request + _attribute(_BYTECODE_ATTRIBUTE, code))
+    """The TCP sockets in these states that the bytecode accepts.
+
+    Of both families at once, as only the older of the kernel's two requests gives them: each walks through all sockets.
+    """
+    request = _INET_REQUEST.pack(extensions, states) + _attribute(_BYTECODE_ATTRIBUTE, code)
+    yield from _dump(channel, _TCP_DIAG, request)
 
 
 def unix_traffic(paths: Iterable[str]) -> Traffic:
@@ -161,7 +165,7 @@ def unix_traffic(paths: Iterable[str]) -> Traffic:
         return found
     request = struct.pack("=BBHIIIQ", socket.AF_UNIX, 0, 0, _STATES, 0, _UNIX_SHOW_NAME_AND_QUEUE, 0)
     with _connect() as channel:
-        for message in _dump(channel, request):
+        for message in _dump(channel, _SOCK_DIAG_BY_FAMILY, request):
             _add_unix(found, wanted, message)
     return found
 
@@ -188,8 +192,8 @@ def _attribute(kind: int, payload: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(payload), kind) + payload + bytes(-len(payload) & _PADDED)
 
 
-def _dump(channel: socket.socket, request: bytes) -> Iterator[memoryview]:
-    head = _HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _DUMP_REQUEST, 1, 0)
+def _dump(channel: socket.socket, kind: int, request: bytes) -> Iterator[memoryview]:
+    head = _HEADER.pack(_HEADER.size + len(request), kind, _DUMP_REQUEST, 1, 0)
     channel.sendto(head + request, (0, 0))
     while True:
         datagram = memoryview(channel.recv(65536))
@@ -217,17 +221,17 @@ def _tcp_row(message: memoryview) -> _Row:
     family, state, _, _, port, _, source, _, _, cookie, _, queue, _, _, inode = _INET_MESSAGE.unpack_from(
         message
     )
-    received, sent, group, into, out = None, None, 0, 0, 0
+    received, sent, group, segments = None, None, 0, 0
     for kind, payload in _attributes(message[_INET_MESSAGE.size :]):
         if kind == _TCP_INFO_ATTRIBUTE and len(payload) >= _LAST_DATA.size:
             sent, _, received = _LAST_DATA.unpack_from(payload)
             if len(payload) >= _SEGMENTS.size:
-                out, into = _SEGMENTS.unpack_from(payload)
+                (segments,) = _SEGMENTS.unpack_from(payload)
         elif kind == _GROUP_ATTRIBUTE:
             (group,) = struct.unpack_from("=Q", payload)
     address = _plain_address(source[:4] if family == socket.AF_INET else source)
     port = socket.ntohs(port)
-    return _Row(port, address, state == _LISTEN, cookie, queue, received, sent, group, inode, into, out)
+    return _Row(port, address, state == _LISTEN, cookie, queue, received, sent, group, inode, segments)
 
 
 def _add_tcp(found: Traffic, row: _Row) -> None:
@@ -239,8 +243,7 @@ def _add_tcp(found: Traffic, row: _Row) -> None:
     found.opaque += row.received_ms is None
     found.received_ms = _younger(found.received_ms, row.received_ms)
     found.sent_ms = _younger(found.sent_ms, row.sent_ms)
-    found.segments_in += row.segments_in
-    found.segments_out += row.segments_out
+    found.segments += row.segments
 
 
 def _younger(one: int | None, other: int | None) -> int | None:

@@ -52,11 +52,11 @@ def describe(
 
 def _signals(glance: Glance) -> dict[str, Any]:
     """What each sign of use says now, and the policy it is held against; times in seconds, None: never, not known."""
-    policy, now = glance.policy, glance.now
+    policy, now, counters = glance.policy, glance.now, glance.counters
     rate, held = glance.track.cpu_share, now.program_held
     return {
-        "bytes_in": now.bytes_in if now.counted else None,
-        "bytes_out": now.bytes_out if now.counted else None,
+        "bytes_in": counters and counters.received,
+        "bytes_out": counters and counters.sent,
         "connections": None if now.connections is None else len(now.connections),
         "received_seconds": now.received,
         "sent_seconds": now.sent,

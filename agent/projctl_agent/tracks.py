@@ -7,14 +7,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from projctl_agent import statefile
-from projctl_agent.idle import Observation, Packets, Track
+from projctl_agent.idle import Observation, Track
 from projctl_agent.statefile import count, number, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_VERSION = 3
+_VERSION = 4
 
 
 def dump(tracks: Mapping[str, Track]) -> str:
@@ -52,7 +52,7 @@ def _track(
 
 
 def _observation(
-    *, taken: object, bytes_in: object, bytes_out: object, counted: object, connections: object, received: object,
+    *, taken: object, bytes_in: object, counted: object, connections: object, received: object,
     sent: object, opaque: object, queue: object, cpu_seconds: object, mixed: object, program_held: object,
     epoch: object, closed: object,
     packets: object, segments: object,
@@ -66,7 +66,6 @@ def _observation(
     return Observation(
         taken=number(taken),
         bytes_in=count(bytes_in),
-        bytes_out=count(bytes_out),
         counted=counted,
         connections=None if connections is None else frozenset(map(count, connections)),
         received=_number_or_none(received),
@@ -78,16 +77,9 @@ def _observation(
         program_held=_number_or_none(program_held),
         epoch=count(epoch),
         closed=_number_or_none(closed),
-        packets=_packets(packets),
-        segments=_packets(segments),
+        packets=count(packets),
+        segments=count(segments),
     )
-
-
-def _packets(value: object) -> Packets:
-    if not isinstance(value, list):
-        raise TypeError("not a pair")
-    received, sent = value
-    return Packets(count(received), count(sent))
 
 
 def _number_or_none(value: object) -> float | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 #: Seconds between two readings of a run that goes on: each costs a few files, or a look at each process.
 _FRESH = 10.0
 #: What systemd says where a unit has no figure.
-_NONE = 2**64 - 1
+NONE = 2**64 - 1
 
 
 class Bytes(NamedTuple):
@@ -55,8 +55,8 @@ class Usage:
     async def conclude(self, bus: Bus, primary: str) -> None:
         """Take what systemd still knows of a server that has just ended. Raises BusError."""
         cpu, peak = await bus.properties((primary, SERVICE, "CPUUsageNSec"), (primary, SERVICE, "MemoryPeak"))
-        seconds = None if cpu in (None, _NONE) else cpu / 1e9
-        self._merge(Figures(seconds, None, None if peak in (None, _NONE) else peak))
+        seconds = None if cpu in (None, NONE) else cpu / 1e9
+        self._merge(Figures(seconds, None, None if peak in (None, NONE) else peak))
 
     def _merge(self, new: Figures) -> None:
         known = {name: value for name, value in new._asdict().items() if value is not None}
@@ -87,7 +87,7 @@ async def counters(bus: Bus, sockets: Sequence[str]) -> Bytes | None:
     """The bytes that these socket units have counted; None where one does not count. Raises BusError."""
     asked = [(unit, SOCKET, name) for name in ("IPIngressBytes", "IPEgressBytes") for unit in sockets]
     values = await bus.properties(*asked)
-    if not values or any(value in (None, _NONE) for value in values):
+    if not values or any(value in (None, NONE) for value in values):
         return None
     half = len(sockets)
     return Bytes(sum(values[:half]), sum(values[half:]))
@@ -99,7 +99,7 @@ async def lost_counters(bus: Bus, sockets: Sequence[str]) -> list[str]:
     values = await bus.properties(*asked)
     counted, wanted = values[: len(sockets)], values[len(sockets) :]
     rows = zip(sockets, counted, wanted, strict=True)
-    return [unit for unit, value, is_wanted in rows if value == _NONE and is_wanted is True]
+    return [unit for unit, value, is_wanted in rows if value == NONE and is_wanted is True]
 
 
 async def first_base(bus: Bus, service: str, sockets: Sequence[str]) -> Bytes | None:

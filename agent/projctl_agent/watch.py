@@ -13,7 +13,8 @@ from projctl_agent import activity, idle, messages, settings, usage
 from projctl_agent.bus import SERVICE, UNIT, Bus, BusError, UnansweredError
 from projctl_agent.freezing import Freezing
 from projctl_agent.idle import Decision, Observation, Policy, Track
-from projctl_agent.usage import Usage
+from projctl_agent.tables import Table
+from projctl_agent.usage import Bytes, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,7 @@ class Glance(NamedTuple):
 
     policy: Policy
     now: Observation
+    counters: Bytes | None
     track: Track
     decision: Decision
 
@@ -61,6 +63,7 @@ class Watch:
     usage: Usage = field(default_factory=lambda: Usage("", None))
     earlier: Track | None = None
     counting: Counting | None = None
+    table: Table = field(default_factory=Table)
     held_until: Callable[[str], float | None] = lambda _: None
     is_warm: Callable[[str], bool] = lambda _: False
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -84,12 +87,15 @@ class Watch:
 
     async def glance(self, bus: Bus) -> Glance:
         """A look for somebody who asks: nothing follows from it. Raises BusError."""
-        now = await activity.observe(bus, self.target, self._latest())
+        now, counters = await asyncio.gather(
+            activity.observe(bus, self.table, self.target, self._latest()),
+            usage.counters(bus, self.target.sockets),
+        )
         before = self.track or self.earlier or idle.begin(self.started, now)
         track, decision = idle.look(self.policy, before, now)
         if self.is_warm(self.settings.instance):
             decision = _decide_warm(self.started)
-        return Glance(self.policy, now, track, decision)
+        return Glance(self.policy, now, counters if now.counted else None, track, decision)
 
     async def follow(self, bus: Bus) -> None:
         """Look until cancelled, where it never stops only at `news`; an unanswered look is repeated."""
@@ -118,7 +124,7 @@ class Watch:
             self.track = self.earlier = None
             self.decision = _decide_warm(self.started)
             return None
-        observation = await activity.observe(bus, self.target, self._latest())
+        observation = await activity.observe(bus, self.table, self.target, self._latest())
         self.usage.look()
         # While systemd starts itself anew, counters are away for a moment.
         uncounted = self.track is not None and not self.track.previous.counted and not observation.counted
@@ -171,7 +177,7 @@ class Watch:
         counters = await usage.counters(bus, self.settings.sockets)
         if await _identity(bus, self.settings.primary) != self.invocation:
             return False
-        last = await activity.observe(bus, self.target, self._latest())
+        last = await activity.observe(bus, self.table, self.target, self._latest())
         self.track, self.decision = idle.look(self.policy, self.track, last)
         if not self.decision.stop:
             return False

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from projctl_agent.idle import Observation, Policy
 
 QUIET = Observation(
-    taken=100.0, bytes_in=5000, bytes_out=9000, counted=True, connections=frozenset(), received=None, sent=None,
+    taken=100.0, bytes_in=5000, counted=True, connections=frozenset(), received=None, sent=None,
     opaque=0, queue=0, cpu_seconds=1.0,
 )  # fmt: skip
-UNCOUNTED = replace(QUIET, bytes_in=0, bytes_out=0, counted=False)
+UNCOUNTED = replace(QUIET, bytes_in=0, counted=False)
 #: A connection over a Unix socket, which does not tell when data moved on it.
 OPAQUE = replace(UNCOUNTED, connections=frozenset({7}), opaque=1)
 POLICY = Policy(idle_stop=100.0, min_uptime=0.0, busy_share=0.02, hold_connections=3600.0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from projctl_agent.activity import Target
 from projctl_agent.bus import BusError
 from projctl_agent.counting import Counting
-from projctl_agent.sockdiag import parse_endpoint
+from projctl_agent.sockdiag import Listeners, parse_endpoint
 
 if TYPE_CHECKING:
     from projctl_agent.bus import Bus
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 WEB, ADMIN, MUTE = "projctl-a.socket", "projctl-a.admin.socket", "projctl-a.mute.socket"
 NO_DATA = 2**64 - 1
-TARGET = Target((WEB, ADMIN, MUTE), (parse_endpoint("0.0.0.0:5001"),), (), "/a", epoch=1)
+TARGET = Target((WEB, ADMIN, MUTE), Listeners((parse_endpoint("0.0.0.0:5001"),)), (), "/a", epoch=1)
 
 
 class Machine:
@@ -77,5 +77,7 @@ def test_counters_that_came_back_are_those_of_the_load_they_came_back_in() -> No
 def test_where_there_are_no_counters_nobody_asks() -> None:
     users, unix = Machine(direct=True), Machine()
     assert restored(users, TARGET) == [TARGET]
-    assert restored(unix, unlisted := Target((WEB,), (), ("/run/a.sock",), "/a", epoch=1)) == [unlisted]
+    assert restored(unix, unlisted := Target((WEB,), Listeners(()), ("/run/a.sock",), "/a", epoch=1)) == [
+        unlisted
+    ]
     assert users.orders == unix.orders == []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from idle_looks import QUIET, lateness, moves, policies
 
 from projctl_agent import idle, pace
-from projctl_agent.idle import Observation, Packets, Policy
+from projctl_agent.idle import Observation, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,6 @@ def test_any_story(policy: Policy, story: list[dict[str, object]], counted: bool
         now = Observation(
             taken=decision.next_look,
             bytes_in=now.bytes_in + int(str(move["moved"])),
-            bytes_out=now.bytes_out,
             counted=counted,
             connections=frozenset(move["connections"]),  # type: ignore[call-overload]
             received=0.0 if move["connections"] else None,
@@ -71,7 +70,7 @@ def test_any_story(policy: Policy, story: list[dict[str, object]], counted: bool
             uses.append(now.taken)
         track, decision = idle.look(policy, track, now)
     assert policy.idle_stop is not None
-    interval = max(pace.MIN_LOOK, policy.idle_stop / pace.LOOKS)
+    interval = pace.step(policy.idle_stop)
     if decision.stop:
         assert looks[-1] - uses[-1] >= policy.idle_stop * (1 - 1e-9)
         assert looks[-1] - looks[0] >= policy.min_uptime * (1 - 1e-9)
@@ -102,7 +101,7 @@ class World:
         age = min((now - last for last in open_now.values()), default=None)
         return replace(
             QUIET, taken=now, bytes_in=sum(moved), connections=frozenset(open_now), received=age, sent=age,
-            packets=Packets(sum(moved), 0), segments=Packets(sum(moved[n] for n in open_now), 0),
+            packets=sum(moved), segments=sum(moved[n] for n in open_now),
         )  # fmt: skip
 
     def probes(self, connection: list[float], now: float) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from projctl_agent import sockdiag
-from projctl_agent.sockdiag import Endpoint
+from projctl_agent.sockdiag import Endpoint, Listeners
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,14 +30,19 @@ def listen(stack: ExitStack, host: str = "127.0.0.1") -> tuple[socket.socket, in
     return server, server.getsockname()[1]
 
 
+def traffic(*endpoints: Endpoint, groups: frozenset[int] = frozenset()) -> sockdiag.Traffic:
+    (found,) = sockdiag.tcp_traffic([Listeners(endpoints, groups)])
+    return found
+
+
 def test_a_queued_connection_is_counted_until_it_is_accepted(stack: ExitStack) -> None:
     server, port = listen(stack)
-    assert sockdiag.tcp_traffic([Endpoint(port)]) == sockdiag.Traffic()
+    assert traffic(Endpoint(port)) == sockdiag.Traffic()
     stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-    assert sockdiag.tcp_traffic([Endpoint(port)]).queue == 1
+    assert traffic(Endpoint(port)).queue == 1
     accepted, _ = server.accept()
     stack.enter_context(accepted)
-    found = sockdiag.tcp_traffic([Endpoint(port)])
+    found = traffic(Endpoint(port))
     assert (found.queue, len(found.connections)) == (0, 1)
 
 
@@ -47,17 +52,17 @@ def test_each_direction_has_the_age_of_its_last_data(stack: ExitStack) -> None:
     accepted = stack.enter_context(server.accept()[0])
 
     def ages() -> tuple[int, int]:
-        found = sockdiag.tcp_traffic([Endpoint(port)])
+        found = traffic(Endpoint(port))
         assert found.received_ms is not None
         assert found.sent_ms is not None
         assert found.opaque == 0
         return found.received_ms, found.sent_ms
 
     time.sleep(0.3)
-    quiet, segments = ages(), sockdiag.tcp_traffic([Endpoint(port)]).segments_in
+    quiet, segments = ages(), traffic(Endpoint(port)).segments
     client.send(b"x")
     accepted.recv(1)
-    assert sockdiag.tcp_traffic([Endpoint(port)]).segments_in == segments + 1
+    assert traffic(Endpoint(port)).segments == segments + 1
     received = ages()
     assert received[0] < quiet[0] <= received[1]
     accepted.send(b"x")
@@ -67,19 +72,19 @@ def test_each_direction_has_the_age_of_its_last_data(stack: ExitStack) -> None:
 def test_a_connection_keeps_its_identity(stack: ExitStack) -> None:
     _, port = listen(stack)
     first = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-    before = sockdiag.tcp_traffic([Endpoint(port)]).connections
-    assert sockdiag.tcp_traffic([Endpoint(port)]).connections == before
+    before = traffic(Endpoint(port)).connections
+    assert traffic(Endpoint(port)).connections == before
     stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-    assert sockdiag.tcp_traffic([Endpoint(port)]).connections > before
+    assert traffic(Endpoint(port)).connections > before
     first.close()
 
 
 def test_ipv4_clients_of_a_dual_stack_listener_are_seen(stack: ExitStack) -> None:
     _, port = listen(stack, "::")
     stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-    assert len(sockdiag.tcp_traffic([Endpoint(port)]).connections) == 1
-    assert len(sockdiag.tcp_traffic([sockdiag.parse_endpoint(f"127.0.0.1:{port}")]).connections) == 1
-    assert sockdiag.tcp_traffic([sockdiag.parse_endpoint(f"[::1]:{port}")]).connections == set()
+    assert len(traffic(Endpoint(port)).connections) == 1
+    assert len(traffic(sockdiag.parse_endpoint(f"127.0.0.1:{port}")).connections) == 1
+    assert traffic(sockdiag.parse_endpoint(f"[::1]:{port}")).connections == set()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 40])
@@ -87,8 +92,19 @@ def test_the_filter_takes_every_port_it_is_given_and_no_other(stack: ExitStack, 
     ports = [listen(stack)[1] for _ in range(count + 1)]
     for port in ports:
         stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-    found = sockdiag.tcp_traffic(Endpoint(port) for port in ports[:count])
+    found = traffic(*(Endpoint(port) for port in ports[:count]))
     assert (found.queue, len(found.connections)) == (count, count)
+
+
+def test_one_reading_tells_several_apart(stack: ExitStack) -> None:
+    ports = [listen(stack, host)[1] for host in ("127.0.0.1", "::1", "::")]
+    stack.enter_context(socket.create_connection(("::1", ports[1])))
+    asked = [
+        Listeners((Endpoint(ports[0]),)),
+        Listeners((Endpoint(ports[1]), Endpoint(ports[2]))),
+        Listeners(()),
+    ]
+    assert [found.queue for found in sockdiag.tcp_traffic(asked)] == [0, 1, 0]
 
 
 @pytest.mark.parametrize("abstract", [False, True])
@@ -112,12 +128,12 @@ def test_unix_sockets(stack: ExitStack, tmp_path: Path, abstract: bool) -> None:
 def test_a_port_of_no_known_control_group_counts_as_a_whole(stack: ExitStack) -> None:
     _, port = listen(stack)
     stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-    found = sockdiag.tcp_traffic([Endpoint(port)], groups={1 << 60})
+    found = traffic(Endpoint(port), groups=frozenset({1 << 60}))
     assert (found.queue, len(found.connections)) == (1, 1)
 
 
 def test_nothing_wanted_asks_nothing() -> None:
-    assert sockdiag.tcp_traffic([]) == sockdiag.unix_traffic([]) == sockdiag.Traffic()
+    assert traffic() == sockdiag.unix_traffic([]) == sockdiag.Traffic()
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from projctl_agent.idle import Decision, Observation, Policy, Track, begin, deci
 from projctl_agent.lifecycle import Totals
 from projctl_agent.orders import Orders
 from projctl_agent.settings import Settings
+from projctl_agent.sockdiag import Listeners
+from projctl_agent.usage import Bytes
 from projctl_agent.watch import Glance, Watch
 
 if TYPE_CHECKING:
@@ -92,7 +94,7 @@ def test_a_project_ended_by_its_cap_is_asleep() -> None:
 def watch(track: Track, policy: Policy, now: float) -> Watch:
     settings = Settings("web", "projctl-web.service", "projctl-web.service", (), 60.0, 0.0, 0.02, 3600.0)
     freezing = Freezing(Orders(None), settings, "a" * 32)
-    target = Target((), (), (), "/none")
+    target = Target((), Listeners(()), (), "/none")
     return Watch(settings, "a" * 32, 0.0, target, freezing, track, decide(policy, track, now))
 
 
@@ -224,12 +226,12 @@ def test_the_time_of_the_stop_is_told() -> None:
 
 def test_a_look_for_the_answer_tells_every_signal() -> None:
     now = replace(
-        QUIET, taken=110.0, bytes_in=7, bytes_out=9, connections=frozenset({1, 2}), received=2.5, sent=4.0, queue=3,
+        QUIET, taken=110.0, connections=frozenset({1, 2}), received=2.5, sent=4.0, queue=3,
         cpu_seconds=1.5, program_held=111.0,
     )  # fmt: skip
     policy = Policy(60.0, 5.0, 0.02, 30.0, 200.0)
     track, decision = look(policy, begin(100.0, replace(QUIET, cpu_seconds=1.4)), now)
-    glance = Glance(policy, now, track, decision)
+    glance = Glance(policy, now, Bytes(7, 9), track, decision)
     hold = Hold(1000, 50.0, None)
     shown = status.describe("running", None, None, None, 110.0, hold, glance)
     assert shown["signals"] == {

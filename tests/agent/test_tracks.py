@@ -10,23 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projctl_agent import tracks
-from projctl_agent.idle import Observation, Packets, Track
+from projctl_agent.idle import Observation, Track
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 seconds = st.floats(0, 1e9)
 perhaps = st.none() | seconds
-packets = st.builds(Packets, st.integers(0, 1 << 64), st.integers(0, 1 << 64))
+counts = st.integers(0, 1 << 64)
 observations = st.builds(
-    Observation, seconds, st.integers(0, 1 << 64), st.integers(0, 1 << 64), st.booleans(),
+    Observation, seconds, counts, st.booleans(),
     st.none() | st.frozensets(st.integers(0, 1 << 64)), perhaps, perhaps, st.integers(0, 9), st.integers(0, 9), perhaps,
-    st.booleans(), perhaps, packets=packets, segments=packets,
+    st.booleans(), perhaps, packets=counts, segments=counts,
 )  # fmt: skip
 any_track = st.builds(
     Track, seconds, seconds, st.sampled_from(["start", "bytes"]), observations, perhaps, seconds, perhaps
 )
-LOOK = Observation(2.0, 5, 6, True, frozenset({7}), 0.5, 0.7, 0, 0, None)
+LOOK = Observation(2.0, 5, True, frozenset({7}), 0.5, 0.7, 0, 0, None)
 KNOWN = {"a" * 32: Track(1.0, 2.0, "bytes", LOOK)}
 
 

@@ -35,17 +35,18 @@ BAD = {
 def test_manifest(lab: Lab, name: str) -> None:
     project, message = BAD[name]
     apply(lab, {"good": server(listen=3400)})
-    listener = lab.popen(
-        [sys.executable, "-c", "import socket,time; s=socket.create_server(('', 3455)); time.sleep(60)"]
-    )
+    code = "import socket,time; s=socket.create_server(('', 3455)); print(flush=True); time.sleep(60)"
+    listener = lab.popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     try:
+        assert listener.stdout
+        assert listener.stdout.readline()  # it listens
         units = sorted(path.name for path in lab.file("/etc/systemd/system").iterdir())
         refused(lab, {"good": server(listen=3400), "bad": project}, message)
         assert sorted(path.name for path in lab.file("/etc/systemd/system").iterdir()) == units
         assert "200 OK" in get(lab, 3400)
     finally:
         listener.kill()
-        listener.wait()
+        listener.communicate()
         apply(lab, {})
 
 
