@@ -76,6 +76,7 @@ async def observe(bus: Bus, table: Table, target: Target, before: Observation | 
     for _ in range(_UNTIL_ASKED):
         await asyncio.sleep(0)
     traffic = await _traffic(table, target)
+    cpu_seconds = cgroup.cpu_seconds(target.control_group)
     received, *packets = await asked
     if before and before.connections and before.bytes_in != received:
         # A probe, or data, may have come in between: a later table knows of all that was counted.
@@ -95,7 +96,7 @@ async def observe(bus: Bus, table: Table, target: Target, before: Observation | 
         sent=_in_seconds(seen.sent_ms),
         opaque=seen.opaque,
         queue=seen.queue,
-        cpu_seconds=cgroup.cpu_seconds(target.control_group),
+        cpu_seconds=cpu_seconds,
         mixed=target.mixed,
         packets=next(iter(packets), None) or 0,
         segments=seen.segments,

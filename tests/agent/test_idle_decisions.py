@@ -80,7 +80,7 @@ FREEZING = replace(POLICY, idle_freeze=20.0)
     ],
 )
 def test_when_it_freezes(changes: dict[str, object], left: float) -> None:
-    """Open connections alone keep it from stopping, not from freezing; looks are a tenth of the time apart, or 1.5 s."""
+    """Open connections alone keep it from stopping, not from freezing; looks are as far apart as for a stop."""
     track, decision = idle.look(FREEZING, idle.begin(0.0, QUIET), later(QUIET, 30.0, **changes))
     assert idle.until_freeze(FREEZING, track, 130.0) == pytest.approx(left)
     assert not decision.stop

@@ -64,10 +64,10 @@ def story(lab: Lab, idle: int) -> tuple[str, ...]:
     found = stops_after(lab, used)
     late = [after - idle for after, _ in found]
     told = ", ".join(sorted({activity for _, activity in found}))
-    looks = seconds / max(idle / 20, 0.5) * RUNNING
+    allowed = seconds / (idle / 20) * RUNNING
     return (
         str(idle), told, f"{min(late):.2f}", f"{max(late):.2f}", f"{max(2.0, idle / 20):.2f}", str(wakes),
-        f"{looks:.0f}", f"{wakes / looks:.1f}",
+        f"{allowed:.0f}", f"{wakes / allowed:.2f}",
     )  # fmt: skip
 
 
@@ -83,8 +83,8 @@ def run() -> None:
             "most",
             "allowed",
             "wake-ups",
-            "looks allowed",
-            "wake-ups a look",
+            "allowed",
+            "ratio",
         )
         table.show(head, rows)
         time.sleep(2 * SLEEP)  # until the chores rest
