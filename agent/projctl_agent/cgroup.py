@@ -89,6 +89,15 @@ def tasks(control_group: str) -> tuple[int, int]:
     return sum(1 for _ in processes(place)), sum(1 for _ in _identities(place, "cgroup.threads"))
 
 
+def of(pid: int | str) -> str:
+    """The control group that a process is in; / where it has gone, or is in none of version 2."""
+    try:
+        groups = Path(f"/proc/{pid}/cgroup").read_text(errors="replace").splitlines()
+    except OSError:
+        return "/"
+    return next((line.removeprefix("0::") for line in groups if line.startswith("0::")), "/")
+
+
 def processes(place: Path) -> Iterator[int]:
     """The processes of a group and the groups below it; those that come or go meanwhile may be missed."""
     yield from _identities(place, "cgroup.procs")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from projctl_agent import activity, cgroup, messages
 from projctl_agent.bus import SERVICE, UNIT, BusError
+from projctl_agent.names import instance_of_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -144,4 +145,10 @@ async def _holders(orders: Orders, watch: Watch, moment: float) -> set[int]:
     pids = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal())
     if not any(process.started > watch.started - _GRACE for process in _older(pids, moment)):
         return set()
-    return set(await orders.holders(activity.listeners(watch.target)))
+    found = await orders.holders(activity.listeners(watch.target))
+    return {pid for pid in found if not _serves(pid)}
+
+
+def _serves(pid: int) -> bool:
+    """Whether it is in some server's control group: of instances behind one port each holds a socket of that port."""
+    return any(instance_of_service(unit) for unit in cgroup.of(pid).split("/"))

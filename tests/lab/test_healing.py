@@ -34,6 +34,8 @@ SHY = server(run="/bin/true", listen=5003, idle="never")
 #: From 255 on sockets pause instead of being given up, unless an administrator wants it otherwise.
 GIVE_UP = "[Socket]\nPollLimitIntervalSec=0\nTriggerLimitIntervalSec=2s\nTriggerLimitBurst=20\n"
 
+CAPABLE = "[Service]\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n"
+
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
@@ -171,8 +173,35 @@ def test_an_agent_that_comes_later_opens_what_failed_before(stage: Stage, wanted
     wait_for(lambda: projects(stage.lab)["late"]["state"] == "down", "it down")
 
 
+def start_what_leaks_and_what_does_not(stage: Stage) -> None:
+    """Two instances behind one port, and a server whose child leaves its control group with the socket."""
+    for instance in ("pair@0", "pair@1"):
+        stage.project(instance, "5006", socket="ReusePort=yes", IdleStopSec="1000")
+        stage.systemctl("start", f"projctl-{instance}.service")
+    uid = stage.runtime.rpartition("/")[2]
+    away = f"/sys/fs/cgroup/user.slice/user-{uid}.slice/user@{uid}.service/away"
+    escape = f"mkdir -p {away}; (echo 0 >{away}/cgroup.procs; exec sleep 1000) &"
+    run = f"ExecStart=\nExecStart=/bin/sh -c '{escape} exec {sys.executable} {SERVER}'"
+    stage.project("prison", "5007", service=run, IdleStopSec="1000")
+    assert stage.get(5007)
+
+
+def stop_what_leaks_and_what_does_not(stage: Stage) -> None:
+    """The child is found, and no server that goes on behind the same port is taken for one."""
+    for instance in ("pair@0", "prison"):  # the agent looks at them in this order
+        stage.systemctl("stop", f"projctl-{instance}.service")
+    wait_for(lambda: stage.entries(MESSAGE_ID=LEAK, PROJCTL_PROJECT="prison"), "the child found")
+    (entry,) = stage.entries(MESSAGE_ID=LEAK, PROJCTL_PROJECT="prison")
+    assert entry["PROJCTL_PROCESSES"] == f"sleep ({entry['PROJCTL_PIDS']})"
+    assert stage.state("pair@1") == "active"
+    assert stage.entries(MESSAGE_ID=LEAK, PROJCTL_PROJECT="pair") == []
+
+
 def test_a_users_own_agent_mends_by_itself() -> None:
     with Lab.boot() as lab:
+        # As from systemd 254 on, which gives it the one to wake a machine up; the manager leaves its services none.
+        lab.write("/etc/systemd/system/user@.service.d/capable.conf", CAPABLE)
+        lab.run(["systemctl", "daemon-reload"])
         stage = install_user_agent(lab, "bob")
         start = "Type=exec\nExecStart=\nExecStart={}"
         stage.project("shy", "5003", service=start.format("/bin/true"))
@@ -182,8 +211,10 @@ def test_a_users_own_agent_mends_by_itself() -> None:
         child = f"/bin/sh -c 'setsid sleep 1000 & exec {sys.executable} {SERVER}'"
         stage.project("parent", "5005", service=f"KillMode=process\nExecStart=\nExecStart={child}")
         assert stage.get(5005)
+        start_what_leaks_and_what_does_not(stage)
         stage.systemctl("start", "--no-block", "projctl-broken.service")
         provoke(stage, "shy", 5003)
         wait_for(lambda: rearmed(stage, "shy"), "the socket open again")
         shown(stage, "broken", r"crash: exit status 1, [34] times, next start in [0-9] s")
         wait_for(lambda: stage.entries(MESSAGE_ID=LEAK, PROJCTL_PROJECT="parent"), "what was left behind")
+        stop_what_leaks_and_what_does_not(stage)

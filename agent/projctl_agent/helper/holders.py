@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 def find(inodes: Collection[int]) -> list[int]:
     """The processes that hold any of these sockets, if the manager above us does too: it, and we, do not count.
 
-    None on a kernel that does not tell: what cannot be known is no leak.
+    None on a kernel that does not tell: what cannot be known is no leak. Where the manager is not ours to see, they are
+    taken for its: from systemd 254 on a user's has a capability, and the kernel hides it from all who have not.
     """
     manager, mount = os.getppid(), descriptors.mount_of_sockets()
-    wanted = {(mount, inode) for inode in inodes} & set(_open_files(manager))
+    wanted = {(mount, inode) for inode in inodes}
+    with contextlib.suppress(PermissionError):
+        wanted &= {file for _, file in descriptors.opened(manager)}
     if not wanted:
         return []
     pids = {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208 - names alone

@@ -116,7 +116,5 @@ def sweep() -> None:
 
 def _slice() -> Path:
     """The nearest projctl.slice above this process's own control group."""
-    groups = Path("/proc/self/cgroup").read_text().splitlines()
-    own = next((line.removeprefix("0::") for line in groups if line.startswith("0::")), "/")
-    above = (parent / "projctl.slice" for parent in cgroup.directory(own).parents)
+    above = (parent / "projctl.slice" for parent in cgroup.directory(cgroup.of("self")).parents)
     return next((place for place in above if place.is_dir()), cgroup.directory("/projctl.slice"))
