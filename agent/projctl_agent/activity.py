@@ -6,7 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from projctl_agent import cgroup, locks, sockdiag, usage
 from projctl_agent.bus import SERVICE, SOCKET, UNIT, Bus
@@ -64,28 +64,18 @@ async def find_target(bus: Bus, settings: Settings, control_group: str) -> Targe
     return Target(sockets, listeners, tuple(paths), control_group, mixed, lock, await bus.loaded())
 
 
-async def observe(bus: Bus, table: Table, target: Target, before: Observation | None = None) -> Observation:
+async def observe(
+    bus: Bus, table: Table, target: Target, before: Observation | None = None, *, last: bool = False
+) -> Observation:
     """One observation. Raises BusError when systemd cannot be asked.
 
-    Where counters alone do not tell what happened since the one `before`, closed connections are looked for.
+    Where counters alone do not tell what happened since the one `before`, closed connections are looked for. What the
+    `last` one before a stop finds is as new as can be.
     """
-    # Packets tell probes from data on connections that stay.
-    names = ("IPIngressBytes", "IPIngressPackets") if before and before.connections else ("IPIngressBytes",)
-    asked = asyncio.ensure_future(_counted(bus, target.sockets, *names))
-    # The questions leave first: systemd answers while the kernel walks through its sockets, and wakes nobody for that.
-    for _ in range(_UNTIL_ASKED):
-        await asyncio.sleep(0)
-    traffic = await _traffic(table, target)
-    cpu_seconds = cgroup.cpu_seconds(target.control_group)
-    received, *packets = await asked
-    if before and before.connections and before.bytes_in != received:
-        # A probe, or data, may have come in between: a later table knows of all that was counted.
-        traffic = await _traffic(table, target)
-    seen = traffic or Traffic()
-    if seen.connections and not packets:
-        packets = await _counted(bus, target.sockets, "IPIngressPackets")
+    received, packets, traffic, cpu_seconds = await _read(bus, table, target, before, last=last)
     # A Unix socket's unit has a counter too, one that never moves.
     counted = received is not None and not target.paths
+    seen = traffic or Traffic()
     gapless = counted and before is not None and before.counted and before.epoch == target.epoch
     return Observation(
         taken=time.monotonic(),
@@ -98,12 +88,41 @@ async def observe(bus: Bus, table: Table, target: Target, before: Observation | 
         queue=seen.queue,
         cpu_seconds=cpu_seconds,
         mixed=target.mixed,
-        packets=next(iter(packets), None) or 0,
+        packets=packets or 0,
         segments=seen.segments,
         program_held=None if target.lock is None else locks.held(target.lock),
         epoch=target.epoch,
         closed=None if gapless else _closed(target),
     )
+
+
+class _Reading(NamedTuple):
+    """Bytes and packets that came in as the sockets counted them, what the kernel's tables tell, CPU seconds."""
+
+    received: int | None
+    packets: int | None
+    traffic: Traffic | None
+    cpu_seconds: float | None
+
+
+async def _read(
+    bus: Bus, table: Table, target: Target, before: Observation | None, *, last: bool
+) -> _Reading:
+    stays = bool(before and before.connections)
+    # Packets tell probes from data on connections that stay.
+    names = ("IPIngressBytes", "IPIngressPackets") if stays else ("IPIngressBytes",)
+    asked = asyncio.ensure_future(_counted(bus, target.sockets, *names))
+    # The questions leave first: systemd answers while the kernel walks through its sockets, and wakes nobody for that.
+    for _ in range(_UNTIL_ASKED):
+        await asyncio.sleep(0)
+    traffic, cpu_seconds = await _traffic(table, target), cgroup.cpu_seconds(target.control_group)
+    received, *packets = await asked
+    if last or (stays and before and received not in {None, before.bytes_in}):
+        # A probe, or data, may have come in between: a later table knows of all that was counted.
+        traffic, cpu_seconds = await _traffic(table, target), cgroup.cpu_seconds(target.control_group)
+    if traffic and traffic.connections and not packets:
+        packets = await _counted(bus, target.sockets, "IPIngressPackets")
+    return _Reading(received, packets[0] if packets else None, traffic, cpu_seconds)
 
 
 def _closed(target: Target) -> float | None:

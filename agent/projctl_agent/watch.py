@@ -177,7 +177,7 @@ class Watch:
         counters = await usage.counters(bus, self.settings.sockets)
         if await _identity(bus, self.settings.primary) != self.invocation:
             return False
-        last = await activity.observe(bus, self.table, self.target, self._latest())
+        last = await activity.observe(bus, self.table, self.target, self._latest(), last=True)
         self.track, self.decision = idle.look(self.policy, self.track, last)
         if not self.decision.stop:
             return False
