@@ -63,10 +63,10 @@ def _match(entry: Path, tokens: tuple[str, ...]) -> str | None:
 
 def cgroups(token: str) -> list[str]:
     """Every cgroup whose path has the word in it."""
-    return [f"cgroup {path}" for top in _hierarchies() for path in top.glob(f"*{token}*")]
+    return [f"cgroup {path}" for top in hierarchies() for path in top.glob(f"*{token}*")]
 
 
-def _hierarchies() -> Iterator[Path]:
+def hierarchies() -> Iterator[Path]:
     for line in _lines("/proc/self/mountinfo"):
         if " - cgroup2 " in line:
             yield Path(line.split()[4])

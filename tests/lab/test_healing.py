@@ -123,7 +123,9 @@ def test_a_restart_by_hand_waits_for_no_pause(stage: Stage, wanted: dict[str, An
     before = stage.starts("stuck")
     projctl(stage.lab, "restart", "stuck", check=False)
     wait_for(lambda: stage.starts("stuck") > before, "another start")
-    started = int(stage.systemctl("show", "-P", "ExecMainStartTimestampMonotonic", "projctl-stuck.service")) / 1e6
+    started = (
+        int(stage.systemctl("show", "-P", "ExecMainStartTimestampMonotonic", "projctl-stuck.service")) / 1e6
+    )
     assert started < due, "it has waited for the pause"
     shown(stage, "stuck", r"crash: exit status 3, .*next start in [0-9]+ s")
     projctl(stage.lab, "stop", "stuck")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 import remains
 
-from projctl.lab import Lab
+from projctl.lab import Lab, kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,6 +193,20 @@ def test_the_next_lab_sweeps_up_after_a_killed_supervisor(before: frozenset[str]
         assert remains.wait_until(lambda: not remains.processes(name, running.marker))
         with Lab.boot():
             assert running.left() == []
+
+
+def test_a_lab_sweeps_nothing_up_of_a_container_beside_it() -> None:
+    """Who made a control group there cannot be seen from here, and may be about to use it."""
+    gone = 1 << 22  # one more than the greatest process id
+    top = next(remains.hierarchies())
+    ours, theirs = (top / f"projctl-lab-{gone}-{token}" for token in (f"a-{kernel.pid_namespace()}", "b-1"))
+    ours.mkdir()
+    theirs.mkdir()
+    try:
+        with Lab.boot():
+            assert (ours.exists(), theirs.exists()) == (False, True)
+    finally:
+        theirs.rmdir()
 
 
 @pytest.mark.parametrize("script", ["true", "exit 3"])

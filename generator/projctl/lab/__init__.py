@@ -58,7 +58,7 @@ class Lab:
         `private` is a network of its own with nothing but loopback, `host` the host's.
         """
         host.check([*binds, *overlays])
-        name = f"projctl-lab-{os.getpid()}-{secrets.token_hex(3)}"
+        name = f"projctl-lab-{os.getpid()}-{secrets.token_hex(3)}-{kernel.pid_namespace()}"
         ours, theirs = socket.socketpair()
         console = os.memfd_create("lab-console")
         shared, shown = ([str(path.resolve()) for path in paths] for paths in (binds, overlays))

@@ -60,3 +60,8 @@ def die_with_parent(signal: int) -> None:
 def adopt_orphans() -> None:
     """Become the parent of descendants whose own has ended, see PR_SET_CHILD_SUBREAPER of prctl(2)."""
     _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0), "prctl")
+
+
+def pid_namespace() -> int:
+    """What tells this namespace of processes from others, see pid_namespaces(7)."""
+    return os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116 - nothing else here makes a path

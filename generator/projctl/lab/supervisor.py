@@ -148,8 +148,11 @@ def remove(cgroup: Path) -> None:
 
 
 def _sweep() -> None:
-    """Remove what is left of labs whose supervisor was killed, as no other process can do it then."""
-    for cgroup in CGROUPS.glob("projctl-lab-*"):
+    """Remove what is left of labs whose supervisor was killed, as no other process can do it then.
+
+    Whether those of another namespace of processes, a container say, still live cannot be seen from here.
+    """
+    for cgroup in CGROUPS.glob(f"projctl-lab-*-{kernel.pid_namespace()}"):
         with contextlib.suppress(OSError):
             if "populated 0" in (cgroup / "cgroup.events").read_text() and not _owner(cgroup).exists():
                 remove(cgroup)
