@@ -89,7 +89,7 @@ def fill(directory: Path) -> Path:
         build.result()
     for repository in (now, later):
         (repository / "Packages").write_text(run("apt-ftparchive", "packages", ".", cwd=repository))
-    for name in ("guest.py", "app.py"):
+    for name in ("guest.py", "machine.py", "installed.py", "rebooted.py", "app.py"):
         shutil.copy(Path(__file__).with_name(name), directory)
     shutil.copy(PACKAGING / "debian/tests/serve", directory)
     return now
