@@ -19,6 +19,9 @@ _UNITS_OF_SIZE = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SPAN_FORM = 'must be a time span such as "90s", "15m" or "1h 30min"'
 _SPAN_PART = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)[ \t]*([a-z]*)")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+#: Unicode's noncharacters: systemd takes what holds one for no text, though UTF-8 can write it.
+_NONCHARACTERS = "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
+_NONCHARACTER = re.compile(f"[\ufdd0-\ufdef{_NONCHARACTERS}]")
 
 
 _Step = TypeVar("_Step", str, int)
@@ -158,12 +161,14 @@ def parse_range(value: object) -> tuple[int, int]:
 
 
 def literal_text(value: object) -> str:
-    """Text that systemd can carry to the process byte for byte: no control characters but tab and newline."""
+    """Text that systemd can carry to the process byte for byte: of control characters tab and newline alone."""
     if not isinstance(value, str):
         hint = f'write it in quotes: "{value}"' if isinstance(value, int | float) else None
         raise BadValueError(f"must be a string, not {kind(value)}", hint)
     if found := _CONTROL.search(value):
         raise ValueError(f"cannot carry the control character U+{ord(found[0]):04X}")
+    if found := _NONCHARACTER.search(value):
+        raise ValueError(f"cannot carry U+{ord(found[0]):04X}, which is no character to systemd")
     try:
         value.encode()
     except UnicodeEncodeError:

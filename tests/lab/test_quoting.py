@@ -23,8 +23,15 @@ PIECES = st.sampled_from(
      "\n", "[Service]", "\nExecStart=/bin/false\n", "-", "@", ":", "+", "!", "|", "é", "日本", "\U0001f600", "\u2028",
      "a", "Z", "0", "{", "}", "~", "*", "", "\u00a0", "\ufeff", "%h", "$1", "&&", "`id`", "$(id)", "\\\n"]
 )  # fmt: skip
+#: The manifest refuses those, as systemd does.
+NONCHARACTERS = [chr(n) for n in range(0xFDD0, 0xFDF0)] + [
+    chr(n << 16 | m) for n in range(17) for m in (0xFFFE, 0xFFFF)
+]
 TEXT = st.lists(PIECES, max_size=6).map("".join) | st.text(
-    st.characters(exclude_categories=["Cs", "Cc"], include_characters="\t\n"), max_size=12
+    st.characters(
+        exclude_categories=["Cs", "Cc"], include_characters="\t\n", exclude_characters=NONCHARACTERS
+    ),
+    max_size=12,
 )
 NAMES = st.from_regex(r"[A-Z][A-Z0-9_]{0,8}", fullmatch=True).map(lambda name: f"T_{name}")
 PROJECT = st.tuples(st.lists(TEXT, max_size=5), st.dictionaries(NAMES, TEXT, max_size=4))
