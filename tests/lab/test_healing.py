@@ -29,10 +29,12 @@ SCRIPT = f"test -e /run/once && exec {sys.executable} {SERVER}; touch /run/once;
 ONCE = server(run=["/bin/sh", "-c", SCRIPT], listen=5006, idle="never")
 #: Ends without an error and without taking its connection.
 SHY = server(run="/bin/true", listen=5003, idle="never")
+#: The same until it is mended.
+MENDED = f"test -e /run/mended && exec {sys.executable} {SERVER}; exit 0"
 
 
 #: From 255 on sockets pause instead of being given up, unless an administrator wants it otherwise.
-GIVE_UP = "[Socket]\nPollLimitIntervalSec=0\nTriggerLimitIntervalSec=2s\nTriggerLimitBurst=20\n"
+GIVE_UP = "[Socket]\nPollLimitIntervalSec=0\nTriggerLimitIntervalSec=1s\nTriggerLimitBurst=10\n"
 
 CAPABLE = "[Service]\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n"
 
@@ -151,6 +153,7 @@ def test_a_socket_that_systemd_gave_up_opens_again(stage: Stage, wanted: dict[st
     assert "Opened projctl-shy.socket of project shy again" in told
     # Mended, it opens with the apply, and what was before is forgotten once it was stopped for being idle.
     change(stage, wanted, shy=server(listen=5003, idle="1s"))
+    time.sleep(1)  # so long systemd still counts what came before
     assert stage.get(5003)
     stage.wait_until_asleep("shy")
     known = len(rearmed(stage, "shy"))
@@ -158,6 +161,18 @@ def test_a_socket_that_systemd_gave_up_opens_again(stage: Stage, wanted: dict[st
     provoke(stage, "shy", 5003)
     wait_for(lambda: len(rearmed(stage, "shy")) > known, "it open again")
     assert rearmed(stage, "shy")[known]["PROJCTL_FAILURES"] == "1"
+
+
+def test_who_comes_right_after_the_first_pause_is_served_by_what_is_mended(
+    stage: Stage, wanted: dict[str, Any]
+) -> None:
+    """Systemd must not count what was before it."""
+    change(stage, wanted, soon=server(run=["/bin/sh", "-c", MENDED], listen=5008, idle="never"))
+    provoke(stage, "soon", 5008)
+    stage.lab.write("/run/mended", "")
+    wait_for(lambda: rearmed(stage, "soon"), "the socket open again")
+    assert stage.get(5008).startswith("pid ")
+    assert len(rearmed(stage, "soon")) == 1
 
 
 def test_an_agent_that_comes_later_opens_what_failed_before(stage: Stage, wanted: dict[str, Any]) -> None:
