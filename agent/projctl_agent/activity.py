@@ -72,24 +72,35 @@ async def observe(
     Where counters alone do not tell what happened since the one `before`, closed connections are looked for. What the
     `last` one before a stop finds is as new as can be.
     """
-    received, packets, traffic, cpu_seconds = await _read(bus, table, target, before, last=last)
+    if before and before.connections:
+        reading = await _read_in_turn(bus, table, target, None if last else before.bytes_in)
+    elif last:
+        (received,) = await _counted(bus, target.sockets, "IPIngressBytes")
+        reading = _Reading(received, None, await _traffic(table, target), time.monotonic())
+    else:
+        reading = await _read_at_once(bus, table, target)
+    received, packets, traffic, read, segments = reading
+    seen = traffic or Traffic()
+    if seen.connections and packets is None:
+        (packets,) = await _counted(bus, target.sockets, "IPIngressPackets")
     # A Unix socket's unit has a counter too, one that never moves.
     counted = received is not None and not target.paths
-    seen = traffic or Traffic()
     gapless = counted and before is not None and before.counted and before.epoch == target.epoch
+    taken = time.monotonic()
     return Observation(
-        taken=time.monotonic(),
+        taken=taken,
         bytes_in=received or 0,
         counted=counted,
         connections=None if traffic is None else frozenset(traffic.connections),
-        received=_in_seconds(seen.received_ms),
-        sent=_in_seconds(seen.sent_ms),
+        received=_age(seen.received_ms, taken - read),
+        sent=_age(seen.sent_ms, taken - read),
         opaque=seen.opaque,
         queue=seen.queue,
-        cpu_seconds=cpu_seconds,
+        cpu_seconds=cgroup.cpu_seconds(target.control_group),
         mixed=target.mixed,
-        packets=packets or 0,
+        packets=packets if counted else 0,
         segments=seen.segments,
+        segments_before=seen.segments if segments is None else segments,
         program_held=None if target.lock is None else locks.held(target.lock),
         epoch=target.epoch,
         closed=None if gapless else _closed(target),
@@ -97,32 +108,42 @@ async def observe(
 
 
 class _Reading(NamedTuple):
-    """Bytes and packets that came in as the sockets counted them, what the kernel's tables tell, CPU seconds."""
+    """Bytes and packets that came in as the sockets counted them, what the kernel's tables told, and when.
+
+    `segments` is what connections had taken before the packets were asked for, None where that is the table's.
+    """
 
     received: int | None
     packets: int | None
     traffic: Traffic | None
-    cpu_seconds: float | None
+    read: float
+    segments: int | None = None
 
 
-async def _read(
-    bus: Bus, table: Table, target: Target, before: Observation | None, *, last: bool
-) -> _Reading:
-    stays = bool(before and before.connections)
-    # Packets tell probes from data on connections that stay.
-    names = ("IPIngressBytes", "IPIngressPackets") if stays else ("IPIngressBytes",)
-    asked = asyncio.ensure_future(_counted(bus, target.sockets, *names))
-    # The questions leave first: systemd answers while the kernel walks through its sockets, and wakes nobody for that.
-    for _ in range(_UNTIL_ASKED):
-        await asyncio.sleep(0)
-    traffic, cpu_seconds = await _traffic(table, target), cgroup.cpu_seconds(target.control_group)
-    received, *packets = await asked
-    if last or (stays and before and received not in {None, before.bytes_in}):
-        # A probe, or data, may have come in between: a later table knows of all that was counted.
-        traffic, cpu_seconds = await _traffic(table, target), cgroup.cpu_seconds(target.control_group)
-    if traffic and traffic.connections and not packets:
-        packets = await _counted(bus, target.sockets, "IPIngressPackets")
-    return _Reading(received, packets[0] if packets else None, traffic, cpu_seconds)
+async def _read_at_once(bus: Bus, table: Table, target: Target) -> _Reading:
+    """The question leaves first: systemd answers while the kernel walks through its sockets, and wakes nobody."""
+    asked = asyncio.ensure_future(_counted(bus, target.sockets, "IPIngressBytes"))
+    try:
+        for _ in range(_UNTIL_ASKED):
+            await asyncio.sleep(0)
+        traffic, read = await _traffic(table, target), time.monotonic()
+        (received,) = await asked
+    finally:
+        asked.cancel()
+    return _Reading(received, None, traffic, read)
+
+
+async def _read_in_turn(bus: Bus, table: Table, target: Target, known: int | None) -> _Reading:
+    """Packets tell probes from data on connections that stay, if tables from before and after hold all of them.
+
+    The later one need not be read where the bytes are `known`.
+    """
+    first, read = await _traffic(table, target), time.monotonic()
+    received, packets = await _counted(bus, target.sockets, "IPIngressBytes", "IPIngressPackets")
+    if received is not None and received == known:
+        return _Reading(received, packets, first, read)
+    traffic, read = await _traffic(table, target), time.monotonic()
+    return _Reading(received, packets, traffic, read, first.segments if first else 0)
 
 
 def _closed(target: Target) -> float | None:
@@ -137,6 +158,10 @@ async def _counted(bus: Bus, sockets: Sequence[str], *names: str) -> list[int | 
     values = await bus.properties(*((unit, SOCKET, name) for name in names for unit in sockets))
     each = [values[start : start + len(sockets)] for start in range(0, len(values), len(sockets) or 1)]
     return [None if {None, usage.NONE} & set(some) else sum(some) for some in each] or [0] * len(names)
+
+
+def _age(milliseconds: int | None, since: float) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000 + since
 
 
 def _in_seconds(milliseconds: int | None) -> float | None:

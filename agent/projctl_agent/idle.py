@@ -42,9 +42,10 @@ class Observation:
     `counted` is whether each of them has a counter.
     `connections` are the identities of established connections, None when they could not be read; `received` and
     `sent` are the seconds since data last came in and went out on any of them, `segments` how many packets all of them
-    have taken; `opaque` is how many of them do not tell that. `queue`
-    counts connections not accepted yet, `cpu_seconds` is the CPU used so far, None when not known; `mixed` is whether
-    sockets that do not count cause some of it. `program_held` is when a program of the project last held it awake.
+    have taken, `segments_before` the same of a table that was read before the packets were; `opaque` is how many of
+    them do not tell that. `queue` counts connections not accepted yet, `cpu_seconds` is the CPU used so far, None when
+    not known; `mixed` is whether sockets that do not count cause some of it. `program_held` is when
+    a program of the project last held it awake.
     `epoch` is when systemd loaded its units (microseconds): what moves while it does so again is not counted;
     `closed` is the seconds since a connection was closed, looked for only where counters do not tell.
     """
@@ -62,8 +63,9 @@ class Observation:
     program_held: float | None = None
     epoch: int = 0
     closed: float | None = None
-    packets: int = 0
+    packets: int | None = 0
     segments: int = 0
+    segments_before: int = 0
 
     @property
     def quiet(self) -> float | None:
@@ -215,7 +217,9 @@ def _is_unchanged(before: Observation, now: Observation) -> bool:
         return False
     if now.quiet is None or now.quiet <= now.taken - before.taken:
         return False
-    return now.packets - before.packets <= now.segments - before.segments
+    if now.packets is None or before.packets is None:
+        return False
+    return now.packets - before.packets <= now.segments - before.segments_before
 
 
 def _counts_until(policy: Policy, track: Track, now: Observation) -> float:

@@ -7,7 +7,7 @@ import math
 #: Never look more often than idle time / LOOKS, nor, but for what falls due, than this many seconds.
 MIN_LOOK = 0.5
 LOOKS = 20
-#: Half as often where looks are no farther apart than this then: what is late by 2 s at the most is not late.
+#: With short idle times half as often, or this many seconds apart: what is late by 2 s at the most is not late.
 _SHORT = 1.5
 #: After a start for somebody, who is mostly served by then: most runs see no other use.
 FIRST = 1.0
@@ -29,9 +29,18 @@ def wait(idle_stop: float, left: float, *, free: float, rests: bool) -> float:
         rest = max(idle_stop, MIN_LOOK)
         return free if free < 1.5 * rest else rest
     steps = math.floor(left / apart + _ROUNDING)
+    if apart > idle_stop / LOOKS * (1 + _ROUNDING):
+        return _spread(idle_stop, left, steps)
     first = left if steps == 1 else left - (steps - 1) * apart
     # From there on whole steps lead to the moment when it is due.
     return first if first <= max(LATEST, free, apart * (1 + _ROUNDING)) else apart
+
+
+def _spread(idle_stop: float, left: float, steps: int) -> float:
+    """Where looks may be nearer than they are, all steps that lead to the moment when it is due are as long."""
+    if left / steps > LATEST:
+        steps += 1
+    return max(left / steps, idle_stop / LOOKS)
 
 
 def step(idle_stop: float) -> float:

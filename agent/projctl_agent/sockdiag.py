@@ -20,6 +20,8 @@ _STATES = 1 << _ESTABLISHED | 1 << _LISTEN
 _BYTECODE_ATTRIBUTE = 1
 _TCP_INFO_ATTRIBUTE, _GROUP_ATTRIBUTE = 2, 21
 _OP_JUMP, _OP_SOURCE_PORT_IS, _OP_DESTINATION_PORT_IS = 1, 11, 12
+#: In one request, whose bytecode has room for 64 KiB.
+_MOST_PORTS = 5000
 #: How long the side that closed a TCP connection first remembers it, in milliseconds: fixed in the kernel.
 _REMEMBERED_MS = 60_000
 _UNIX_NAME_ATTRIBUTE, _UNIX_QUEUE_ATTRIBUTE = 0, 4
@@ -140,10 +142,13 @@ def _is_wanted(row: _Row, wanted: set[Endpoint]) -> bool:
 def _tcp_rows(ports: Collection[int]) -> Iterator[_Row]:
     if not ports:
         return
-    code = _any_of([(_OP_SOURCE_PORT_IS, port) for port in sorted(ports)])
+    rest = sorted(ports)
     with _connect() as channel:
-        for message in _inet_dump(channel, 1 << (_TCP_INFO_ATTRIBUTE - 1), _STATES, code):
-            yield _tcp_row(message)
+        while rest:
+            some, rest = rest[:_MOST_PORTS], rest[_MOST_PORTS:]
+            code = _any_of([(_OP_SOURCE_PORT_IS, port) for port in some])
+            for message in _inet_dump(channel, 1 << (_TCP_INFO_ATTRIBUTE - 1), _STATES, code):
+                yield _tcp_row(message)
 
 
 def _inet_dump(channel: socket.socket, extensions: int, states: int, code: bytes) -> Iterator[memoryview]:

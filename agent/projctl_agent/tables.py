@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from copy import copy
 from typing import TYPE_CHECKING
 
 from projctl_agent import sockdiag
@@ -30,10 +31,10 @@ class Table:
         asked, self._asked = self._asked, []
         try:
             found = sockdiag.tcp_traffic([listeners for listeners, _ in asked])
-        except OSError as error:
+        except Exception as error:  # whatever it was, nobody may wait for ever
             for _, answer in asked:
                 if not answer.done():
-                    answer.set_exception(OSError(*error.args))
+                    answer.set_exception(copy(error))
             return
         for (_, answer), traffic in zip(asked, found, strict=True):
             if not answer.done():  # whoever asked may have gone

@@ -55,7 +55,7 @@ def _observation(
     *, taken: object, bytes_in: object, counted: object, connections: object, received: object,
     sent: object, opaque: object, queue: object, cpu_seconds: object, mixed: object, program_held: object,
     epoch: object, closed: object,
-    packets: object, segments: object,
+    packets: object, segments: object, segments_before: object,
 ) -> Observation:  # fmt: skip
     if (
         not isinstance(counted, bool)
@@ -77,8 +77,9 @@ def _observation(
         program_held=_number_or_none(program_held),
         epoch=count(epoch),
         closed=_number_or_none(closed),
-        packets=count(packets),
+        packets=None if packets is None else count(packets),
         segments=count(segments),
+        segments_before=count(segments_before),
     )
 
 

@@ -102,6 +102,7 @@ class World:
         return replace(
             QUIET, taken=now, bytes_in=sum(moved), connections=frozenset(open_now), received=age, sent=age,
             packets=sum(moved), segments=sum(moved[n] for n in open_now),
+            segments_before=sum(moved[n] for n in open_now),
         )  # fmt: skip
 
     def probes(self, connection: list[float], now: float) -> int:

@@ -21,7 +21,7 @@ counts = st.integers(0, 1 << 64)
 observations = st.builds(
     Observation, seconds, counts, st.booleans(),
     st.none() | st.frozensets(st.integers(0, 1 << 64)), perhaps, perhaps, st.integers(0, 9), st.integers(0, 9), perhaps,
-    st.booleans(), perhaps, packets=counts, segments=counts,
+    st.booleans(), perhaps, packets=st.none() | counts, segments=counts, segments_before=counts,
 )  # fmt: skip
 any_track = st.builds(
     Track, seconds, seconds, st.sampled_from(["start", "bytes"]), observations, perhaps, seconds, perhaps

@@ -83,7 +83,7 @@ def run() -> None:
             "most",
             "allowed",
             "wake-ups",
-            "allowed",
+            "wake-ups allowed",
             "ratio",
         )
         table.show(head, rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -108,9 +107,7 @@ def test_the_adapter_reads_the_access_log(stage: Stage) -> None:
     def statuses() -> set[str]:
         return {request.code for line in stage.journal().splitlines() if (request := read(line))}
 
-    wait_for(lambda: "200" in statuses())
-    # Nothing else is taken for a request, though one may have been cut off on a busy machine.
-    assert all(re.fullmatch("[2-5][0-9][0-9]", status) for status in statuses())
+    wait_for(lambda: statuses() == {"200"})
 
 
 def test_stops_under_a_stream(stage: Stage) -> None:

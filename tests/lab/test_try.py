@@ -200,13 +200,12 @@ def test_a_lab_sweeps_nothing_up_of_a_container_beside_it() -> None:
     gone = 1 << 22  # one more than the greatest process id
     top = next(remains.hierarchies())
     ours, theirs = (top / f"projctl-lab-{gone}-{token}" for token in (f"a-{kernel.pid_namespace()}", "b-1"))
-    ours.mkdir()
-    theirs.mkdir()
-    try:
+    with contextlib.ExitStack() as stack:
+        for place in (ours, theirs):
+            place.mkdir()
+            stack.callback(lambda place=place: place.exists() and place.rmdir())
         with Lab.boot():
             assert (ours.exists(), theirs.exists()) == (False, True)
-    finally:
-        theirs.rmdir()
 
 
 @pytest.mark.parametrize("script", ["true", "exit 3"])

@@ -17,7 +17,7 @@ from projctl_agent.notify import give_signs_of_life, listening_sockets, notify
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 #: Seconds without a connection after which the helper ends; its socket starts it again.
 _LINGER = 30.0
@@ -105,7 +105,7 @@ class _Desk:
             request = requests.parse(line)
             if request.verb is Verb.HOLDERS:
                 # In a thread: what is frozen must not wait until all processes are looked through.
-                return _answer(holders=await asyncio.to_thread(holders.find, request.inodes))
+                return _answer(holders=await asyncio.to_thread(_find, request.inodes))
             # The template of pauses is the agent's own, and comes from a package as it is; whom it holds up does not.
             await ours.check(self._bus, paused_by(request.unit) or request.unit)
             await self._do(request, tell)
@@ -128,6 +128,13 @@ class _Desk:
             case Verb.COUNT:
                 await ours.check_counting(self._bus, request.unit)
                 await self._bus.count_bytes(request.unit)
+
+
+def _find(inodes: Collection[int]) -> list[int]:
+    try:
+        return holders.find(inodes)
+    except OSError as error:
+        raise RefusedError(f"cannot look who holds them: {error}") from None
 
 
 def _answer(**fields: object) -> bytes:

@@ -119,7 +119,7 @@ class Adapter:
         return any(text.startswith(option if len(option) == 2 else f"{option}=") for option in self.replaced)
 
     def environment(self, sockets: int = 1) -> Mapping[str, str]:
-        """Variables it needs to take its sockets."""
+        """Variables it needs to take its sockets, or to tell at once what it tells."""
         return self.variables(range(FIRST_FD, FIRST_FD + sockets))
 
     def problems(self, words: tuple[Word, ...], sockets: int) -> list[tuple[str, str]]:
