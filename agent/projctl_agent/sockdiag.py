@@ -204,11 +204,11 @@ def _dump(channel: socket.socket, kind: int, request: bytes) -> Iterator[memoryv
         datagram = memoryview(channel.recv(65536))
         while len(datagram) >= _HEADER.size:
             length, kind, *_ = _HEADER.unpack_from(datagram)
-            if kind == _NLMSG_DONE:
+            if kind in {_NLMSG_DONE, _NLMSG_ERROR}:
+                # Both say how it ended: a kernel without the module for these sockets is done at once.
+                if code := -struct.unpack_from("=i", datagram, _HEADER.size)[0]:
+                    raise OSError(code, "cannot read the kernel's socket table")
                 return
-            if kind == _NLMSG_ERROR:
-                code = -struct.unpack_from("=i", datagram, _HEADER.size)[0]
-                raise OSError(code, "cannot read the kernel's socket table")
             yield datagram[_HEADER.size : length]
             datagram = datagram[(length + _PADDED) & ~_PADDED :]
 

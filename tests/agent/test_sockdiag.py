@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -130,6 +131,16 @@ def test_a_port_of_no_known_control_group_counts_as_a_whole(stack: ExitStack) ->
     stack.enter_context(socket.create_connection(("127.0.0.1", port)))
     found = traffic(Endpoint(port), groups=frozenset({1 << 60}))
     assert (found.queue, len(found.connections)) == (1, 1)
+
+
+def test_a_table_that_the_kernel_does_not_have_is_no_empty_one() -> None:
+    protocol = 250
+    request = struct.pack("=BBBxI48x", socket.AF_INET, protocol, 0, 1 << 10)
+    with (
+        sockdiag._connect() as channel,
+        pytest.raises(OSError, match="cannot read the kernel's socket table"),
+    ):
+        list(sockdiag._dump(channel, sockdiag._SOCK_DIAG_BY_FAMILY, request))
 
 
 def test_nothing_wanted_asks_nothing() -> None:
