@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 
-from projctl_agent.bus import Bus, Listener
+from projctl_agent.bus import UNIT, Bus, Listener
 from projctl_agent.orders import Orders
 from projctl_agent.usage import Usage
 from projctl_agent.watch import open_watch
@@ -40,7 +40,10 @@ async def main(service: str, url: str) -> None:
     async with asyncio.timeout(30):
         while not watch.told_stop:
             await asyncio.sleep(0.01)
-    print(usage.used, time.time(), usage.decided)
+        ordered = time.time()
+        while (await bus.properties((service, UNIT, "ActiveState")))[0] == "active":
+            await asyncio.sleep(0.01)
+    print(usage.used, ordered, usage.decided)
     following.cancel()
     bus.close()
 
