@@ -14,7 +14,6 @@ from projctl_agent import failure, local, status
 from projctl_agent.activity import Target
 from projctl_agent.bus import UnitRow
 from projctl_agent.failure import Failure
-from projctl_agent.fleet import survey
 from projctl_agent.freezing import Freezing
 from projctl_agent.holds import Hold
 from projctl_agent.idle import Decision, Observation, Policy, Track, begin, decide, look
@@ -22,6 +21,7 @@ from projctl_agent.lifecycle import Totals
 from projctl_agent.orders import Orders
 from projctl_agent.settings import Settings
 from projctl_agent.sockdiag import Listeners
+from projctl_agent.survey import survey
 from projctl_agent.usage import Bytes
 from projctl_agent.watch import Glance, Watch
 
