@@ -206,7 +206,7 @@ class Journal:
             invocation = _get(reader, self._scope.invocation_field)
             kind, result = _told(reader, kind)
             figures = _used(reader) if kind is Kind.USED else NOTHING
-        elif identity == _ORDER and not _is_a_projects(reader):
+        elif identity == _ORDER and _is_a_persons(reader):
             kind, unit, invocation = Kind.ORDER, _get(reader, "PROJCTL_UNIT"), ""
             result = _get(reader, "PROJCTL_EVENT")
         elif identity == _SUPPRESSED and (count := _get(reader, "N_DROPPED")).isdecimal():
@@ -262,10 +262,13 @@ def _used(reader: sd.Reader) -> Figures:
     return figures | ({"memory_peak_bytes": int(peak)} if _NUMBER.fullmatch(peak) else {})
 
 
-def _is_a_projects(reader: sd.Reader) -> bool:
-    """Whether a process of a project wrote it: one that runs as root gives no orders all the same."""
+def _is_a_persons(reader: sd.Reader) -> bool:
+    """Whether no process of a project wrote it: one that runs as root gives no orders all the same.
+
+    Of a process that was gone before journald looked for it nobody knows whose it was.
+    """
     writers = (_get(reader, "_SYSTEMD_UNIT"), _get(reader, "_SYSTEMD_USER_UNIT"))
-    return any(instance_of_service(unit) for unit in writers)
+    return bool(_get(reader, "_SYSTEMD_CGROUP")) and not any(instance_of_service(unit) for unit in writers)
 
 
 def _figures(reader: sd.Reader) -> Figures:

@@ -18,6 +18,7 @@ TOLD = {"apply", "override", "down", "up"}
 #: systemd began to stop a unit.
 STOPPING = "de5b426a63be47a7b6ac3eaac82e2f6f"
 ORDER = "b3123d8caca15454c53c0abc7e83fb33"
+JOURNALD = "systemd-journald.service"
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +81,19 @@ def test_a_failed_probe_is_no_crash(stage: Stage) -> None:
     assert set(stage.stops("deaf")) <= {"health", "manual"}
 
 
-@pytest.mark.parametrize("writer", [["--uid=nobody"], ["--unit=projctl-evil.service"]])
-def test_nobody_else_gives_orders(stage: Stage, writer: list[str]) -> None:
-    """Neither another user nor a project that runs as root can pass a crash off as the work of apply."""
+@pytest.mark.parametrize(
+    ("writer", "gone"),
+    [
+        (["--uid=nobody"], False),
+        (["--unit=projctl-evil.service"], False),
+        (["--unit=projctl-evil.service"], True),
+    ],
+)
+def test_nobody_else_gives_orders(stage: Stage, writer: list[str], gone: bool) -> None:
+    """Neither another user nor a project that runs as root can pass a crash off as the work of apply.
+
+    Nor one that is `gone` before journald can see whose it was.
+    """
     stage.project("prey", "5005", IdleStopSec="infinity")
     stage.get(5005)
     before = stage.stops("prey").get("manual", 0)
@@ -98,7 +109,9 @@ def test_nobody_else_gives_orders(stage: Stage, writer: list[str]) -> None:
         f"printf '{text}' | logger --journald",
     ]
     known = len(stage.entries(MESSAGE_ID=ORDER, PROJCTL_PROJECT="prey"))
+    stage.systemctl("kill", f"--signal={'STOP' if gone else 'CONT'}", JOURNALD)
     stage.lab.run(forge)
+    stage.systemctl("kill", "--signal=CONT", JOURNALD)
     wait_for(lambda: len(stage.entries(MESSAGE_ID=ORDER, PROJCTL_PROJECT="prey")) > known, "the forged order")
     stage.systemctl("stop", "projctl-prey.service")
     wait_for(lambda: stage.stops("prey") == {"manual": before + 1}, "an end by hand")
