@@ -76,8 +76,9 @@ class History:
 
     def follow(self, output: int) -> Iterator[Event | None]:
         """What comes after, None when it is time to show it; ends when nobody reads from `output` any more."""
+        heard = self._cursor
         while True:
-            with closing(self._journal.bell(self._cursor)) as bell:
+            with closing(self._journal.bell(heard)) as bell:
                 poll = select.poll()
                 poll.register(output, 0)
                 poll.register(bell.fileno(), select.POLLIN)
@@ -88,6 +89,8 @@ class History:
                     if not ready:
                         yield from self._joining.flush()
                         yield None
+                # What is about other projects rings, too, and is never read.
+                heard = bell.newest() or heard
             yield from self._go_on()
             yield None
 

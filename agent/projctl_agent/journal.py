@@ -241,6 +241,11 @@ class Bell:
         change = self._reader.process()
         return change == sd.INVALIDATE or (change == sd.APPEND and bool(self._reader._next()))
 
+    def newest(self) -> str:
+        """The cursor of the newest entry that it rings for; empty without one."""
+        self._reader.seek_tail()
+        return str(self._reader._get_cursor()) if self._reader._previous() else ""
+
     def close(self) -> None:
         """Let go of the journal's files."""
         self._reader.close()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
@@ -73,6 +74,19 @@ def test_the_life_of_a_run(stage: Stage) -> None:
     wait_for(lambda: stage.stops("web") == {"idle": 1, "crash": 1}, "the same in the metrics")
 
 
+def sleeps(pid: int) -> bool:
+    """Whether nothing wakes a process, and those that it has started, for a while."""
+
+    def switches() -> list[str]:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        texts = [Path(f"/proc/{one}/status").read_text().splitlines() for one in (pid, *children)]
+        return [line for text in texts for line in text if "ctxt_switches" in line]
+
+    before = switches()
+    time.sleep(0.5)
+    return switches() == before
+
+
 def test_following_goes_on_and_ends_with_its_reader(stage: Stage) -> None:
     stage.project("new", "5002", IdleStopSec="infinity")
     words = [*WORDS, "--follow", "--project", "new"]
@@ -86,6 +100,14 @@ def test_following_goes_on_and_ends_with_its_reader(stage: Stage) -> None:
         stage.systemctl("stop", "projctl-new.service")
         assert " new stopping" in str(process.stdout.readline())
         assert " new stopped manual " in str(process.stdout.readline())
+        # What others do does not keep it busy.
+        stage.project("noise", "5012", IdleStopSec="infinity")
+        stage.get(5012)
+        try:
+            wait_for(lambda: sleeps(process.pid), "it asleep")
+        except AssertionError:
+            process.kill()
+            raise
         process.stdout.close()
         assert process.wait(10) == 0
         assert not process.stderr.read()
