@@ -148,6 +148,6 @@ def runtime_drop_ins(scope: Scope, unit: str) -> list[Path]:
 
 
 def overridden(scope: Scope) -> set[str]:
-    """The servers that listen on other ports than their own for now."""
+    """The servers that listen on other ports than their own for a while."""
     found = scope.runtime_units.glob(f"projctl-*.socket.d/{DROP_IN}")
     return {server for path in found if (server := instance_of(path.parent.name.removesuffix(".d")))}
