@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("projctl-agent")
 #: Seconds after a change until its entries are read: they come in bursts.
 _SETTLE = 1.0
-#: Seconds after a change of the ledger until it is saved; what a crash loses is read again from the journal.
+#: Seconds between two times that what is known is saved; what a crash loses is read again from the journal.
 _SAVE_AFTER = 30.0
 #: Entries that are taken between two breaths of the event loop.
 _BATCH = 1000
@@ -53,10 +53,11 @@ class Agent:
             self._restore_tracks(),
             self._holds.held_until,
         )
-        self._rest = Rest(lambda: bool(self._fleet.watches() or self._pending))
+        self._rests = (self._rest(), self._rest())
+        self._fleet.shared.looked = self._awake
         self._saved_uses = _uses(self._fleet.tracks())
         self._reading = asyncio.Lock()
-        self._pending: dict[str, asyncio.TimerHandle] = {}
+        self._soon: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._scrapes: Turns[tuple[bytes, str]] = Turns()
         self._figures = Scrape(scope, lambda: self._ledger, self._fleet, state, _LOG.warning)
@@ -71,6 +72,9 @@ class Agent:
             self.metrics,
             user=user,
         )
+
+    def _rest(self) -> Rest:
+        return Rest(lambda: bool(self._fleet.watches() or self._soon), lambda: self._fleet.planned())
 
     def _restore(self) -> tuple[Ledger, str]:
         if self._state_file is None:
@@ -106,7 +110,10 @@ class Agent:
         servers = await self._serve()
         self._answers.follow_holds()
         notify("READY=1\nSTATUS=watching")
-        chores = [asyncio.create_task(work) for work in (give_signs_of_life(self._rest), self._keep())]
+        chores = [
+            asyncio.create_task(work)
+            for work in (give_signs_of_life(self._rests[0]), self._keep(self._rests[1]))
+        ]
         try:
             while not stopping.is_set():
                 await first_of(bus.lost(), stopping.wait())
@@ -151,20 +158,20 @@ class Agent:
             return bus
 
     def _news(self) -> None:
-        self._later("read", _SETTLE, self.catch_up)
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(_SETTLE, self._read_soon)
 
     def _moved(self) -> None:
         self._answers.forget()
-        self._rest.disturb()
+        self._awake()
 
-    def _later(self, what: str, seconds: float, work: Any) -> None:  # noqa: ANN401
-        if what not in self._pending:
-            loop = asyncio.get_running_loop()
-            self._pending[what] = loop.call_later(seconds, self._begin, what, work)
+    def _awake(self) -> None:
+        for rest in self._rests:
+            rest.disturb()
 
-    def _begin(self, what: str, work: Any) -> None:  # noqa: ANN401
-        self._pending.pop(what, None)
-        task = asyncio.get_running_loop().create_task(work())
+    def _read_soon(self) -> None:
+        self._soon = None
+        task = asyncio.get_running_loop().create_task(self.catch_up())
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
@@ -197,9 +204,9 @@ class Agent:
         self._feed.publish()
         if self._cursor != cursor:
             self._answers.forget()
-            self._later("save", _SAVE_AFTER, self._save)
+            self._awake()
 
-    async def _save(self) -> None:
+    def _save(self) -> None:
         if self._state_file is None or self._saved == self._cursor:
             return
         try:
@@ -208,18 +215,17 @@ class Agent:
         except OSError as error:
             _LOG.warning("cannot save the checkpoint: %s", error)
 
-    async def _keep(self) -> None:
+    async def _keep(self, rest: Rest) -> None:
         """What no change asks for: use, and the figures of what runs."""
         while True:
-            await self._figures.lag.sleep(_SAVE_AFTER)
+            await rest.turn(_SAVE_AFTER)
             while not await self._keep_figures():
                 pass  # as much as a scrape waits for, again and again: it breathes meanwhile
+            self._save()
             uses = _uses(self._fleet.tracks())
             if uses != self._saved_uses:
                 self._save_tracks()
                 self._saved_uses = uses
-            if self._rest.begins():
-                await self._rest.over()
 
     async def _keep_figures(self) -> bool:
         done = True
@@ -239,23 +245,23 @@ class Agent:
             _LOG.warning("cannot save what is known of running projects: %s", error)
 
     async def _settle(self) -> None:
-        for handle in self._pending.values():
-            handle.cancel()
+        if self._soon:
+            self._soon.cancel()
         for task in list(self._tasks):
             task.cancel()
         with contextlib.suppress(OSError):
             await self.catch_up()
-        for handle in self._pending.values():
-            handle.cancel()
+        if self._soon:
+            self._soon.cancel()
         self._figures.save(surely=True)
-        await self._save()
+        self._save()
         self._save_tracks()
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         """The metrics as they are now, and their content type."""
         from projctl_agent.metrics import form  # 10 MB that only a scrape needs
 
-        self._rest.disturb()
+        self._awake()
         kind = form(accept)
         return await self._scrapes.ask(kind, lambda: self._scrape(kind))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,6 +34,8 @@ _NO_ANSWER = frozenset(
 )
 #: Questions that may be under way: dbus-fast fails, and the connection with it, once the socket's buffer is full.
 _AT_ONCE = 64
+#: Seconds for which to stay awake for answers: they come at once, and each would wake the agent.
+_STAY = 0.01
 _MATCHES = (
     f"type='signal',sender='{_SYSTEMD}',interface='{_PROPERTIES}',member='PropertiesChanged',"
     f"path_namespace='/org/freedesktop/systemd1/unit',arg0='{_UNIT}'",
@@ -77,6 +80,8 @@ class Bus:
     def __init__(self, bus: MessageBus, listener: Listener) -> None:
         self._bus = bus
         self._places = asyncio.Semaphore(_AT_ONCE)
+        self._open = 0
+        self._staying: asyncio.Task[None] | None = None
         self._listener = listener
         bus.add_message_handler(self._receive)
 
@@ -122,10 +127,12 @@ class Bus:
 
     async def properties(self, *wanted: tuple[str, str, str]) -> list[Any]:
         """The values of (unit, interface, property), asked for at once; None for each that cannot be had."""
-        answers = await asyncio.gather(
+        asked = asyncio.gather(
             *(self._property(unit, interface, name) for unit, interface, name in wanted),
             return_exceptions=True,
         )
+        self._stay_awake()
+        answers = await asked
         values = []
         for answer in answers:
             if isinstance(answer, BaseException) and not isinstance(answer, BusError):
@@ -154,6 +161,16 @@ class Bus:
         counting = [["IPAccounting", Variant("b", True)]]
         await self._manager("SetUnitProperties", unit, True, counting, signature="sba(sv)")
 
+    def _stay_awake(self) -> None:
+        if self._staying is None or self._staying.done():
+            self._staying = asyncio.get_running_loop().create_task(self._stay())
+
+    async def _stay(self) -> None:
+        until = time.monotonic() + _STAY
+        while self._open and time.monotonic() < until:
+            os.sched_yield()  # to who answers
+            await asyncio.sleep(0)
+
     async def _property(self, unit: str, interface: str, name: str) -> Any:  # noqa: ANN401
         return await self._get(object_path(unit), interface, name)
 
@@ -176,7 +193,11 @@ class Bus:
         )
         try:
             async with self._places, asyncio.timeout(_PATIENCE):
-                reply = await self._bus.call(message)
+                self._open += 1
+                try:
+                    reply = await self._bus.call(message)
+                finally:
+                    self._open -= 1
         except TimeoutError:
             raise UnansweredError(f"cannot get an answer to {member} within {_PATIENCE:g} s") from None
         except (DBusError, OSError, EOFError) as error:

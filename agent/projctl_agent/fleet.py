@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from dataclasses import replace
 from functools import partial
@@ -16,8 +17,8 @@ from projctl_agent.healing import Healing
 from projctl_agent.names import instance_of_service, instance_of_socket
 from projctl_agent.orders import Orders
 from projctl_agent.remains import Remains
+from projctl_agent.shared import Shared
 from projctl_agent.survey import Survey, survey
-from projctl_agent.tables import Table
 from projctl_agent.warmth import Warmth
 from projctl_agent.watch import Glance, Watch, open_watch
 
@@ -61,7 +62,7 @@ class Fleet:
         self._bus: Bus | None = None
         self._orders: Orders | None = None
         self._counting: Counting | None = None
-        self._table = Table()
+        self.shared = Shared()
         self._reloads = 0
         self._watches: dict[str, tuple[Watch, asyncio.Task[None]]] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
@@ -106,6 +107,10 @@ class Fleet:
     def watches(self) -> dict[str, Watch]:
         """The instances that run, by name."""
         return {watch.settings.instance: watch for watch, _ in self._watches.values()}
+
+    def planned(self) -> float:
+        """When one of them is looked at next, in monotonic seconds; infinite where none is."""
+        return min((watch.planned for watch, _ in self._watches.values()), default=math.inf)
 
     def seen(self) -> list[Settings]:
         """The settings of the instances that run, or did since the last call."""
@@ -315,7 +320,7 @@ class Fleet:
         watch.is_warm = self._warmth.is_warm
         watch.held_until = self._held_until
         watch.counting = self._counting
-        watch.table = self._table
+        watch.shared = self.shared
         watch.usage = await self._endings.begin(self._bus, watch)
         if reloads != self._reloads:
             # What was read stands for units that are no more as they were loaded then.

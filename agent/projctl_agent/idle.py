@@ -78,7 +78,7 @@ class Track:
     """What is remembered from look to look: the last use and why, and the shares of CPU last and of a quiet server.
 
     `moved` is when something last told of data, for connections that do not tell it themselves; `busy` is the last
-    use by anything but connections that were merely open; `planned` is when the next look was to be.
+    use by anything but connections that were merely open.
     """
 
     started: float
@@ -89,7 +89,6 @@ class Track:
     moved: float = 0.0
     cpu_share: float | None = None
     busy: float = 0.0
-    planned: float | None = None
 
 
 class Use(NamedTuple):
@@ -284,8 +283,7 @@ def look(policy: Policy, track: Track, now: Observation) -> tuple[Track, Decisio
     if found and found.at > track.last_use:
         track = replace(track, last_use=found.at, last_reason=found.reason)
     track = replace(track, moved=moved, busy=max(track.busy, busy.at if busy else 0.0))
-    decision = decide(policy, track, now.taken, counts_until)
-    return replace(track, planned=decision.next_look), decision
+    return track, decide(policy, track, now.taken, counts_until)
 
 
 def decide(policy: Policy, track: Track, now: float, counts_until: float = 0.0) -> Decision:
@@ -298,33 +296,21 @@ def decide(policy: Policy, track: Track, now: float, counts_until: float = 0.0) 
     # What is certain to keep it up until then, whatever happens meanwhile.
     least = max(max(track.last_use, held_until) + policy.idle_stop, track.started + policy.min_uptime)
     due = max(least, counts_until + policy.idle_stop)
-    if due == math.inf:
-        return Decision(
-            False, track.last_reason, holds, idle, uptime, now + pace.step(policy.idle_stop), None
-        )
     if now >= due:
         return Decision(True, track.last_reason, None, idle, uptime, None, due)
     held = holds or ("min_uptime" if idle >= policy.idle_stop else None)
     # Counters keep what moved, and use before the last idle time postpones nothing.
-    rests = bool(held) and track.previous.counted
-    base = _grid(policy.idle_stop, track, now)
-    wait = pace.wait(policy.idle_stop, due - base, free=least - policy.idle_stop - base, rests=rests)
+    rests = track.previous.counted
+    following = pace.following(policy.idle_stop, now, due, free=least - policy.idle_stop, rests=rests)
     if _is_being_started(track, now):
-        wait = min(wait, pace.FIRST)
-    following = due if wait == due - base else max(now, base + wait)
-    return Decision(False, track.last_reason, held, idle, uptime, following, due)
+        following = min(following, now + pace.FIRST)
+    return Decision(False, track.last_reason, held, idle, uptime, following, None if due == math.inf else due)
 
 
 def _is_being_started(track: Track, now: float) -> bool:
     """Whether this is the first look, and whoever started it still waits for the answer."""
     first = track.last_reason == "start" and track.last_use == track.previous.taken == now
     return first and bool(track.previous.connections or track.previous.queue)
-
-
-def _grid(idle_stop: float, track: Track, now: float) -> float:
-    """From when to count to the next look: a look that came late must not put off all that follow."""
-    planned = now if track.planned is None or track.last_use == now else track.planned
-    return planned if 0 <= now - planned < pace.step(idle_stop) / 2 else now
 
 
 def woken(track: Track, now: float) -> Track:
@@ -335,9 +321,6 @@ def woken(track: Track, now: float) -> Track:
     return replace(track, last_use=now, last_reason="connections")
 
 
-def until_freeze(policy: Policy, track: Track, now: float) -> float | None:
-    """Seconds until it freezes, 0: now, or until the next look that it needs before that; None for never."""
-    if policy.idle_freeze is None:
-        return None
-    left = max(0.0, track.busy + policy.idle_freeze - now)
-    return min(left, pace.step(policy.idle_freeze))
+def freeze_due(policy: Policy, track: Track) -> float | None:
+    """When it freezes if nothing happens, None for never."""
+    return None if policy.idle_freeze is None else track.busy + policy.idle_freeze

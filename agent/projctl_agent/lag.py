@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 from projctl_agent.buckets import Histogram
@@ -16,8 +15,6 @@ class Lag:
     def __init__(self) -> None:
         self.seconds = Histogram(_BOUNDS)
 
-    async def sleep(self, seconds: float) -> None:
-        """Sleep, and note how much longer it took."""
-        due = time.monotonic() + seconds
-        await asyncio.sleep(seconds)
+    def note(self, due: float) -> None:
+        """It was to be awake then, in monotonic seconds, and is now."""
         self.seconds.add(max(0.0, time.monotonic() - due))

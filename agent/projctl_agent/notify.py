@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -34,15 +35,27 @@ def watchdog_interval() -> float | None:
 
 
 async def give_signs_of_life(rest: Rest | None = None) -> None:
-    """Tell the manager for ever that all is well, as often as it wants to hear it; it hears nothing during a rest."""
+    """Tell the manager for ever that all is well, as often as it wants to hear it.
+
+    With a `rest` that is when the agent is awake anyway: the manager is told how long it may hear nothing.
+    """
     interval = watchdog_interval()
+    patience = 2 * interval if interval else 0.0
     while interval:
-        notify("WATCHDOG=1")
-        await asyncio.sleep(interval)
-        if rest and rest.begins():
-            notify(f"WATCHDOG_USEC={_NEVER}")
-            await rest.over()
-            notify(f"WATCHDOG_USEC={2e6 * interval:.0f}")
+        wanted = 2 * interval if rest is None else _patience(interval, rest.left())
+        told = "" if wanted == patience else f"WATCHDOG_USEC={_microseconds(wanted)}\n"
+        patience = wanted
+        notify(f"{told}WATCHDOG=1")
+        await (rest.turn(interval, patience - interval) if rest else asyncio.sleep(interval))
+
+
+def _patience(interval: float, left: float) -> float:
+    """Seconds to wait for a sign of life of one that is awake in `left` and then as seldom; a few sizes are enough."""
+    return 2 * interval * math.ceil(1 + left / (2 * interval)) if left < math.inf else math.inf
+
+
+def _microseconds(seconds: float) -> int:
+    return _NEVER if seconds == math.inf else round(1e6 * seconds)
 
 
 def listening_sockets() -> dict[str, socket.socket]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from projctl_agent import cgroup, sockdiag, status
 from projctl_agent.access.logs import AccessLogs
 from projctl_agent.gone import Gone
-from projctl_agent.lag import Lag
 from projctl_agent.meters.fleet import FleetMeters
 
 if TYPE_CHECKING:
@@ -44,7 +43,6 @@ class Scrape:
         self._ran: Mapping[str, Sequence[str]] = {}
         self._gone = Gone(fleet)
         self._exposition: Exposition | None = None
-        self.lag = Lag()
         self.feed = self._meters.feed
         self.again = self._meters.again
         self.fed = self._meters.fed
@@ -84,7 +82,9 @@ class Scrape:
         self._meters.rest(ledger.boot, states)
         self.save()  # before it is shown
         running = look_at(self._fleet.watches())
-        snapshot = Snapshot(ledger, states, running, self._meters.all(), self._logs.logs(), self.lag.seconds)
+        snapshot = Snapshot(
+            ledger, states, running, self._meters.all(), self._logs.logs(), self._fleet.shared.lag.seconds
+        )
         self._exposition = self._exposition or Exposition()
         return self._exposition.render(snapshot, accept)
 

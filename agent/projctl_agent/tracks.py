@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_VERSION = 4
+_VERSION = 5
 
 
 def dump(tracks: Mapping[str, Track]) -> str:
@@ -36,7 +36,7 @@ def parse(content: str) -> dict[str, Track]:
 
 def _track(
     *, started: object, last_use: object, last_reason: object, previous: dict[str, Any], quiet_rate: object,
-    moved: object, cpu_share: object, busy: object, planned: object,
+    moved: object, cpu_share: object, busy: object,
 ) -> Track:  # fmt: skip
     return Track(
         number(started),
@@ -47,7 +47,6 @@ def _track(
         number(moved),
         _number_or_none(cpu_share),
         number(busy),
-        _number_or_none(planned),
     )
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from projctl_agent import activity, idle, messages, settings, usage
+from projctl_agent import activity, idle, messages, pace, settings, usage
 from projctl_agent.bus import SERVICE, UNIT, Bus, BusError, UnansweredError
 from projctl_agent.freezing import Freezing
 from projctl_agent.idle import Decision, Observation, Policy, Track
-from projctl_agent.tables import Table
+from projctl_agent.shared import Shared
 from projctl_agent.usage import Bytes, Usage
 
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
 #: Seconds that a stop may take to begin before the project is looked at again.
 _STOP_PATIENCE = 60.0
-#: Seconds between the moments at which watches look.
-_TICK = 0.05
 #: Seconds until a look that systemd did not answer is repeated.
 _RETRY = 10.0
 
@@ -48,7 +45,7 @@ class Watch:
 
     `earlier` is what was known of this run before the agent, or its connection to systemd, was away; `held_until`
     tells of holds, `is_warm` of its hours, and `news` that there is another hold, or other hours. `counting` has its
-    sockets count before the first look, None once that was done.
+    sockets count before the first look, None once that was done. `planned` is when it looks next.
     """
 
     settings: Settings
@@ -63,7 +60,8 @@ class Watch:
     usage: Usage = field(default_factory=lambda: Usage("", None))
     earlier: Track | None = None
     counting: Counting | None = None
-    table: Table = field(default_factory=Table)
+    shared: Shared = field(default_factory=Shared)
+    planned: float = math.inf
     held_until: Callable[[str], float | None] = lambda _: None
     is_warm: Callable[[str], bool] = lambda _: False
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -88,7 +86,7 @@ class Watch:
     async def glance(self, bus: Bus) -> Glance:
         """A look for somebody who asks: nothing follows from it. Raises BusError."""
         now, counters = await asyncio.gather(
-            activity.observe(bus, self.table, self.target, self._latest()),
+            activity.observe(bus, self.shared.table, self.target, self._latest()),
             usage.counters(bus, self.target.sockets),
         )
         before = self.track or self.earlier or idle.begin(self.started, now)
@@ -100,18 +98,22 @@ class Watch:
     async def follow(self, bus: Bus) -> None:
         """Look until cancelled, where it never stops only at `news`; an unanswered look is repeated."""
         while True:
-            pause: float | None
+            following: float | None
             try:
-                pause = await self._step(bus)
+                following = await self._step(bus)
             except BusError:
-                pause = _RETRY
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(None if pause is None else _tick(pause)):
+                following = time.monotonic() + _RETRY
+            self.planned = math.inf if following is None else following
+            self.shared.looked()
+            try:
+                async with asyncio.timeout_at(following):  # the loop's clock is the same
                     await self.news.wait()
+            except TimeoutError:
+                self.shared.lag.note(self.planned)
             self.news.clear()
 
     async def _step(self, bus: Bus) -> float | None:
-        """One look and what follows from it; the seconds until the next, None for never, or not before it thaws."""
+        """One look and what follows from it; when the next is, None for never, or not before it thaws."""
         if self.counting:
             self.target, self.counting = await self.counting.restore(bus, self.target), None
         if self.settings.idle_freeze is None:
@@ -124,7 +126,7 @@ class Watch:
             self.track = self.earlier = None
             self.decision = _decide_warm(self.started)
             return None
-        observation = await activity.observe(bus, self.table, self.target, self._latest())
+        observation = await activity.observe(bus, self.shared.table, self.target, self._latest())
         self.usage.look()
         # While systemd starts itself anew, counters are away for a moment.
         uncounted = self.track is not None and not self.track.previous.counted and not observation.counted
@@ -134,26 +136,37 @@ class Watch:
             self.told_no_counters = True
             messages.no_counters(self.settings.instance, self.settings.service, self.invocation)
         if self.decision.stop and await self._stop(bus):
-            return _STOP_PATIENCE
-        return await self._rest()
+            return time.monotonic() + _STOP_PATIENCE
+        return await self._rest(observation.taken)
 
-    async def _rest(self) -> float | None:
-        """Freeze it where that is due; the seconds until the next look. What is frozen is not looked at."""
+    async def _rest(self, taken: float) -> float | None:
+        """Freeze it where that is due; when the next look is. What is frozen is not looked at."""
         assert self.track  # noqa: S101  just made
         assert self.decision  # noqa: S101
-        now, following = time.monotonic(), self.decision.next_look
-        wait = idle.until_freeze(self.policy, self.track, now)
-        if wait == 0 and not self.freezing.frozen and not await self.freezing.freeze(now - self.track.busy):
+        now, freeze = time.monotonic(), idle.freeze_due(self.policy, self.track)
+        is_due = freeze is not None and freeze <= now
+        if is_due and not self.freezing.frozen and not await self.freezing.freeze(now - self.track.busy):
             # The next try is a whole time without use away.
             self.track = replace(self.track, busy=now)
-            wait = self.settings.idle_freeze
-        if wait and self.freezing.frozen:
+            freeze = idle.freeze_due(self.policy, self.track)
+        if not is_due and self.freezing.frozen:
             await self.freezing.thaw("use")
+        stop = self.decision.would_stop_at
         if self.freezing.frozen:
-            due = self.decision.would_stop_at
-            return None if due is None else max(0.0, due - now)
-        look = None if following is None else max(0.0, following - now)
-        return min((each for each in (look, wait) if each is not None), default=None)
+            return stop if stop is None or stop > now else now + _RETRY
+        look = self._join(self.policy.idle_stop, taken, self.decision.next_look, stop)
+        if self.policy.idle_freeze and freeze is not None:
+            before = pace.following(self.policy.idle_freeze, taken, freeze, free=0.0, rests=False)
+            freeze = self._join(self.policy.idle_freeze, taken, before, freeze)
+        return min((each for each in (look, freeze) if each is not None), default=None)
+
+    def _join(
+        self, idle: float | None, taken: float, following: float | None, due: float | None
+    ) -> float | None:
+        """Look with others; what is due, and who was looked at first just now, is not put forward for that."""
+        if idle is None or following is None or following == due or following < taken + pace.step(idle):
+            return following
+        return self.shared.meetings.join(pace.step(idle), time.monotonic(), following)
 
     def thawed(self) -> None:
         """Take note that the project goes on."""
@@ -177,7 +190,7 @@ class Watch:
         counters = await usage.counters(bus, self.settings.sockets)
         if await _identity(bus, self.settings.primary) != self.invocation:
             return False
-        last = await activity.observe(bus, self.table, self.target, self._latest(), last=True)
+        last = await activity.observe(bus, self.shared.table, self.target, self._latest(), last=True)
         self.track, self.decision = idle.look(self.policy, self.track, last)
         if not self.decision.stop:
             return False
@@ -197,11 +210,6 @@ class Watch:
             self.decision = idle.decide(self.policy, self.track, last.taken)
             return False
         return True
-
-
-def _tick(pause: float) -> float:
-    """When to go on after a pause: at a moment that all watches share, so that one wake-up does for many."""
-    return math.ceil((asyncio.get_running_loop().time() + pause) / _TICK) * _TICK
 
 
 def _decide_warm(started: float) -> Decision:

@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 from idle_looks import POLICY, QUIET, UNCOUNTED, connected, later
 
-from projctl_agent import idle
+from projctl_agent import idle, pace
 from projctl_agent.idle import Observation, Policy, Track
+
+STEP = pace.step(POLICY.idle_stop or 0.0)
 
 
 def test_never_means_no_look_and_no_stop() -> None:
@@ -44,7 +46,7 @@ def test_what_minimum_uptime_alone_holds_is_looked_at_seldom(observation: Observ
 
 @pytest.mark.parametrize(
     ("changes", "seconds"),
-    [({}, 5.0), ({"connections": frozenset({7})}, 1.0), ({"queue": 1}, 1.0), ({"connections": None}, 5.0)],
+    [({}, STEP), ({"connections": frozenset({7})}, 1.0), ({"queue": 1}, 1.0), ({"connections": None}, STEP)],
 )
 def test_who_started_it_is_mostly_served_soon(changes: dict[str, object], seconds: float) -> None:
     """Else the commonest run, one request, would stop as late as may be. Later looks keep their distance."""
@@ -54,7 +56,7 @@ def test_who_started_it_is_mostly_served_soon(changes: dict[str, object], second
     assert decision.next_look == first.taken + seconds
     second = replace(QUIET, taken=decision.next_look, bytes_in=5001)
     track, decision = idle.look(POLICY, track, second)
-    assert (decision.next_look, decision.would_stop_at) == (second.taken + 5.0, second.taken + 100.0)
+    assert (decision.next_look, decision.would_stop_at) == (second.taken + STEP, second.taken + 100.0)
 
 
 @pytest.mark.parametrize("held", [None, math.inf])
@@ -70,27 +72,27 @@ FREEZING = replace(POLICY, idle_freeze=20.0)
 @pytest.mark.parametrize(
     ("changes", "left"),
     [
-        ({}, 0.0),
-        (connected(600.0), 0.0),
-        (connected(5.0), 1.5),
+        ({}, -10.0),
+        (connected(600.0), -10.0),
+        (connected(5.0), 15.0),
         (connected(19.5), 0.5),
-        ({"bytes_in": 5001}, 1.5),
-        ({"cpu_seconds": 9.0}, 1.5),
-        ({"queue": 1}, 1.5),
+        ({"bytes_in": 5001}, 20.0),
+        ({"cpu_seconds": 9.0}, 20.0),
+        ({"queue": 1}, 20.0),
     ],
 )
 def test_when_it_freezes(changes: dict[str, object], left: float) -> None:
-    """Open connections alone keep it from stopping, not from freezing; looks are as far apart as for a stop."""
-    track, decision = idle.look(FREEZING, idle.begin(0.0, QUIET), later(QUIET, 30.0, **changes))
-    assert idle.until_freeze(FREEZING, track, 130.0) == pytest.approx(left)
+    """Open connections alone keep it from stopping, not from freezing."""
+    track, decision = idle.look(FREEZING, idle.begin(100.0, QUIET), later(QUIET, 30.0, **changes))
+    assert idle.freeze_due(FREEZING, track) == pytest.approx(130.0 + left)
     assert not decision.stop
-    assert idle.until_freeze(POLICY, track, 130.0) is None
+    assert idle.freeze_due(POLICY, track) is None
 
 
 def test_a_hold_keeps_it_from_freezing() -> None:
     held = replace(FREEZING, held_until=500.0)
     track, _ = idle.look(held, idle.begin(0.0, QUIET), later(QUIET, 30.0))
-    assert idle.until_freeze(held, track, 130.0) == 1.5
+    assert idle.freeze_due(held, track) == 150.0
 
 
 @pytest.mark.parametrize(("before", "used"), [(QUIET, 100.0), (UNCOUNTED, 190.0)])
@@ -107,6 +109,7 @@ def test_looks_that_come_late_do_not_put_off_all_that_follow() -> None:
     while not decision.stop:
         assert decision.next_look is not None
         looks += 1
-        track, decision = idle.look(policy, track, replace(QUIET, taken=decision.next_look + lag))
-    assert track.previous.taken == pytest.approx(QUIET.taken + 60.0 + 2 * lag)
-    assert looks == 20
+        now = replace(QUIET, taken=decision.next_look + lag)
+        track, decision = idle.look(policy, track, now)
+    assert 0 <= now.taken - (QUIET.taken + 60.0) <= lag * 1.001
+    assert looks == 21

@@ -12,9 +12,8 @@ from steps import apply, get, projctl, properties, server, wait_for
 from projctl.lab import Lab
 
 IDLE_STOP = "d649923182a64247b971172f532f4fa7"
-#: Idle times in seconds, of RUNNING projects each.
-TIMES = (2, 20, 60)
-RUNNING = 5
+#: Idle times in seconds, and how many projects have them.
+STORIES = ((2, 5), (20, 5), (60, 5), (60, 1))
 SLEEP = 40
 
 
@@ -43,9 +42,9 @@ def stops_after(lab: Lab, used: dict[str, float]) -> list[tuple[float, str]]:
     return found
 
 
-def story(lab: Lab, idle: int) -> tuple[str, ...]:
+def story(lab: Lab, idle: int, running: int) -> tuple[str, ...]:
     """The figures of one idle time: from the last byte of each project to the agent's decision about it."""
-    projects = {f"p{number}": server(listen=5001 + number, idle=f"{idle}s") for number in range(RUNNING)}
+    projects = {f"p{number}": server(listen=5001 + number, idle=f"{idle}s") for number in range(running)}
     apply(lab, projects)
     used = {}
     for number, name in enumerate(projects):
@@ -60,24 +59,25 @@ def story(lab: Lab, idle: int) -> tuple[str, ...]:
     before, begun = switches(lab), time.monotonic()
     time.sleep(idle / 2)
     wakes, seconds = switches(lab) - before, time.monotonic() - begun
-    wait_for(lambda: len(stops_after(lab, used)) == RUNNING, idle + 30)
+    wait_for(lambda: len(stops_after(lab, used)) == running, idle + 30)
     found = stops_after(lab, used)
     late = [after - idle for after, _ in found]
     told = ", ".join(sorted({activity for _, activity in found}))
-    allowed = seconds / (idle / 20) * RUNNING
+    allowed = seconds / (idle / 20) * running
     return (
-        str(idle), told, f"{min(late):.2f}", f"{max(late):.2f}", f"{max(2.0, idle / 20):.2f}", str(wakes),
+        str(idle), str(running), told, f"{min(late):.2f}", f"{max(late):.2f}", f"{max(2.0, idle / 20):.2f}", str(wakes),
         f"{allowed:.0f}", f"{wakes / allowed:.2f}",
     )  # fmt: skip
 
 
 def run() -> None:
-    """seconds from when five projects were idle for long enough to the stop, and wake-ups of the agent meanwhile"""
+    """seconds from when projects were idle for long enough to the stop, and wake-ups of the agent meanwhile"""
     with Lab.boot() as lab:
         projctl(lab, "agent", "install")
-        rows = [story(lab, idle) for idle in TIMES]
+        rows = [story(lab, idle, running) for idle, running in STORIES]
         head = (
             "idle time s",
+            "projects",
             "last use",
             "late s: least",
             "most",
@@ -90,4 +90,4 @@ def run() -> None:
         time.sleep(2 * SLEEP)  # until the chores rest
         before = switches(lab)
         time.sleep(SLEEP)
-        print(f"\nwake-ups in {SLEEP} s while all {RUNNING} sleep: {switches(lab) - before}")
+        print(f"\nwake-ups in {SLEEP} s while all sleep: {switches(lab) - before}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from projctl_agent.metrics.snapshot import Snapshot
 
-_LAG = "How much later than wanted the agent's event loop woke up, measured every half minute."
+_LAG = "How much later than wanted the agent's event loop woke up, measured at its looks at what runs."
 _OPEN = "application/openmetrics-text"
 
 
