@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import time
 
@@ -36,7 +37,8 @@ def stops_after(lab: Lab, used: dict[str, float]) -> list[tuple[float, str]]:
     """The idle stops that came after the last use of each: how long after, and what was given as that use."""
     found = []
     for entry in stops(lab):
-        after = int(entry["_SOURCE_REALTIME_TIMESTAMP"]) / 1e6 - used[entry["PROJCTL_PROJECT"]]
+        last = used.get(entry["PROJCTL_PROJECT"], math.inf)
+        after = int(entry["_SOURCE_REALTIME_TIMESTAMP"]) / 1e6 - last
         if after > 0:
             found.append((after, entry["PROJCTL_ACTIVITY"]))
     return found
