@@ -33,7 +33,8 @@ class Rest:
         """Seconds until it is awake next, infinite while nothing runs."""
         if not self._busy():
             return math.inf
-        return min(max(0.0, self._planned() - time.monotonic()), _LONGEST)
+        planned = self._planned()
+        return max(0.0, planned - time.monotonic()) if planned < math.inf else _LONGEST
 
     async def turn(self, seconds: float, latest: float = math.inf) -> None:
         """Return when the agent is awake after so many seconds, or after `latest` in any case.
