@@ -14,7 +14,7 @@ from projctl.lab import Lab
 
 IDLE_STOP = "d649923182a64247b971172f532f4fa7"
 #: Idle times in seconds, and how many projects have them.
-STORIES = ((2, 5), (20, 5), (60, 5), (60, 1))
+STORIES = ((60, 1), (60, 5), (20, 5), (2, 5))
 SLEEP = 40
 
 
