@@ -74,7 +74,7 @@ class Agent:
         )
 
     def _rest(self) -> Rest:
-        return Rest(lambda: bool(self._fleet.watches() or self._soon), lambda: self._fleet.planned())
+        return Rest(lambda: bool(self._fleet.watches()), lambda: self._fleet.planned())
 
     def _restore(self) -> tuple[Ledger, str]:
         if self._state_file is None:
@@ -219,9 +219,9 @@ class Agent:
         """What no change asks for: use, and the figures of what runs."""
         while True:
             await rest.turn(_SAVE_AFTER)
+            self._save()
             while not await self._keep_figures():
                 pass  # as much as a scrape waits for, again and again: it breathes meanwhile
-            self._save()
             uses = _uses(self._fleet.tracks())
             if uses != self._saved_uses:
                 self._save_tracks()

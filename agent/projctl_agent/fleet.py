@@ -62,7 +62,7 @@ class Fleet:
         self._bus: Bus | None = None
         self._orders: Orders | None = None
         self._counting: Counting | None = None
-        self.shared = Shared()
+        self.shared = Shared(company=lambda: len(self._watches))
         self._reloads = 0
         self._watches: dict[str, tuple[Watch, asyncio.Task[None]]] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
@@ -109,8 +109,12 @@ class Fleet:
         return {watch.settings.instance: watch for watch, _ in self._watches.values()}
 
     def planned(self) -> float:
-        """When one of them is looked at next, in monotonic seconds; infinite where none is."""
-        return min((watch.planned for watch, _ in self._watches.values()), default=math.inf)
+        """When one of them is looked at next, in monotonic seconds; infinite where none is.
+
+        Those that are looked at now are soon done; only where there are no others it is the moment of theirs.
+        """
+        now, planned = time.monotonic(), [watch.planned for watch, _ in self._watches.values()]
+        return min((each for each in planned if each > now), default=min(planned, default=math.inf))
 
     def seen(self) -> list[Settings]:
         """The settings of the instances that run, or did since the last call."""

@@ -23,7 +23,7 @@ class Policy:
 
     It stops after `idle_stop` without use, and runs for `min_uptime` at the least. `busy_share` of a CPU counts as
     work, a connection as use until `hold_connections` after its last byte. `held_until` is in monotonic seconds:
-    somebody's hold, without an end where it is infinite.
+    somebody's hold, without an end where it is infinite. `company` is how many run, itself included.
     """
 
     idle_stop: float | None
@@ -32,6 +32,7 @@ class Policy:
     hold_connections: float | None = 3600.0
     held_until: float | None = None
     idle_freeze: float | None = None
+    company: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +302,8 @@ def decide(policy: Policy, track: Track, now: float, counts_until: float = 0.0) 
     held = holds or ("min_uptime" if idle >= policy.idle_stop else None)
     # Counters keep what moved, and use before the last idle time postpones nothing.
     rests = track.previous.counted
-    following = pace.following(policy.idle_stop, now, due, free=least - policy.idle_stop, rests=rests)
+    free = least - policy.idle_stop
+    following = pace.following(policy.idle_stop, now, due, free=free, rests=rests, company=policy.company)
     if _is_being_started(track, now):
         following = min(following, now + pace.FIRST)
     return Decision(False, track.last_reason, held, idle, uptime, following, None if due == math.inf else due)

@@ -10,20 +10,20 @@ _ROUNDING = 1e-6
 
 
 class Meetings:
-    """Those that look equally often meet; who looks alone keeps to moments of its own."""
+    """Those that have the same idle time meet; who looks alone keeps to moments of its own."""
 
     def __init__(self) -> None:
         self._next: dict[float, float] = {}
 
-    def join(self, apart: float, now: float, latest: float) -> float:
-        """The last moment up to `latest` at which others look that do so every `apart` seconds; `latest` without them.
+    def join(self, idle: float, apart: float, now: float, latest: float) -> float:
+        """The last moment up to `latest` at which others with that idle time look every `apart` seconds.
 
-        Both are in monotonic seconds.
+        It is `latest` without them; both are in monotonic seconds.
         """
-        planned = self._next.get(apart, -math.inf)
+        planned = self._next.get(idle, -math.inf)
         if planned <= now < planned + _LATE * apart:
             planned += apart
         if not now < planned <= latest:
             planned = latest
-        self._next[apart] = planned
+        self._next[idle] = planned
         return planned + math.floor((latest - planned) / apart + _ROUNDING) * apart

@@ -46,7 +46,9 @@ async def give_signs_of_life(rest: Rest | None = None) -> None:
         told = "" if wanted == patience else f"WATCHDOG_USEC={_microseconds(wanted)}\n"
         patience = wanted
         notify(f"{told}WATCHDOG=1")
-        await (rest.turn(interval, patience - interval) if rest else asyncio.sleep(interval))
+        # A manager that waits for ever is told soon that something runs.
+        latest = interval if patience == math.inf else patience - interval
+        await (rest.turn(interval, latest) if rest else asyncio.sleep(interval))
 
 
 def _patience(interval: float, left: float) -> float:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Seconds after which a chore has a turn where something runs that nobody looks at.
-_LONGEST = 600.0
+#: Seconds after which a chore has a turn where something runs, however seldom that is looked at.
+_LONGEST = 3600.0
 #: Seconds after the moment for which somebody planned to be awake: who is stopped before it never is.
 _GRACE = 1.0
 
@@ -33,8 +33,7 @@ class Rest:
         """Seconds until it is awake next, infinite while nothing runs."""
         if not self._busy():
             return math.inf
-        planned = self._planned()
-        return max(0.0, planned - time.monotonic()) if planned < math.inf else _LONGEST
+        return min(max(0.0, self._planned() - time.monotonic()), _LONGEST)
 
     async def turn(self, seconds: float, latest: float = math.inf) -> None:
         """Return when the agent is awake after so many seconds, or after `latest` in any case.

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Shared:
-    """One table of the kernel's, the moments at which they look, how late they come; `looked` is told of each look."""
+    """One table of the kernel's, the moments at which they look, how late they come.
+
+    `looked` is told of each look, `company` tells how many watches there are.
+    """
 
     table: Table = field(default_factory=Table)
     meetings: Meetings = field(default_factory=Meetings)
     lag: Lag = field(default_factory=Lag)
     looked: Callable[[], None] = lambda: None
+    company: Callable[[], int] = lambda: 1

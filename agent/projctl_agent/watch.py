@@ -77,6 +77,7 @@ class Watch:
             wanted.hold_connections,
             self.held_until(wanted.instance),
             wanted.idle_freeze,
+            max(1, self.shared.company()),
         )
 
     def _latest(self) -> Observation | None:
@@ -154,19 +155,23 @@ class Watch:
         stop = self.decision.would_stop_at
         if self.freezing.frozen:
             return stop if stop is None or stop > now else now + _RETRY
-        look = self._join(self.policy.idle_stop, taken, self.decision.next_look, stop)
-        if self.policy.idle_freeze and freeze is not None:
-            before = pace.following(self.policy.idle_freeze, taken, freeze, free=0.0, rests=False)
-            freeze = self._join(self.policy.idle_freeze, taken, before, freeze)
-        return min((each for each in (look, freeze) if each is not None), default=None)
+        return self._following(taken, freeze)
 
-    def _join(
-        self, idle: float | None, taken: float, following: float | None, due: float | None
-    ) -> float | None:
-        """Look with others; what is due, and who was looked at first just now, is not put forward for that."""
-        if idle is None or following is None or following == due or following < taken + pace.step(idle):
-            return following
-        return self.shared.meetings.join(pace.step(idle), time.monotonic(), following)
+    def _following(self, taken: float, freeze: float | None) -> float | None:
+        """When to look next: with others, but for what is due then, and for the second look of a run."""
+        assert self.decision  # noqa: S101
+        policy, at, due = self.policy, self.decision.next_look, self.decision.would_stop_at
+        idle_time = policy.idle_stop
+        if policy.idle_freeze and freeze is not None:
+            before = pace.following(
+                policy.idle_freeze, taken, freeze, free=0.0, rests=False, company=policy.company
+            )
+            if at is None or before < at:
+                idle_time, at, due = policy.idle_freeze, before, freeze
+        apart = pace.step(idle_time or 0.0, policy.company)
+        if idle_time is None or at is None or at == due or at < taken + 0.9 * apart:
+            return at
+        return self.shared.meetings.join(idle_time, apart, time.monotonic(), at)
 
     def thawed(self) -> None:
         """Take note that the project goes on."""

@@ -85,7 +85,7 @@ def test_any_story(policy: Policy, story: list[dict[str, object]], counted: bool
         assert looks[-1] - looks[0] >= policy.min_uptime * (1 - 1e-9)
     assert are_few(looks, policy)
     # What min_uptime alone holds is looked at once in an idle time or so, where counters keep what moves.
-    most = max(1.5 * policy.idle_stop if counted and policy.min_uptime else 0.0, 2 * interval, pace.LATEST)
+    most = max(1.5 * policy.idle_stop if counted and policy.min_uptime else 0.0, 2 * interval, 2.0)
     assert all(b - a <= most + 1e-9 for a, b in pairwise(looks))
 
 
@@ -184,6 +184,14 @@ def test_a_stop_is_never_early_and_never_later_than_it_may_be(
 @given(st.floats(1.0, 1e5))
 def test_a_step_leaves_the_agent_some_time_to_stop_in(idle_stop: float) -> None:
     """And not much: whoever looks alone shall hardly look more often than every twentieth."""
-    own = max(2.0, idle_stop / 20) - max(pace.step(idle_stop), pace.LATEST)
+    own = max(2.0, idle_stop / 20) - pace.latest(idle_stop)
     assert pace.OWN - 1e-6 <= own <= 0.2 + 1e-6
-    assert pace.step(idle_stop) >= min(0.97 * idle_stop / 20, pace.LATEST)
+    assert pace.step(idle_stop) >= 0.97 * idle_stop / 20
+
+
+@given(st.floats(1.0, 1e5), st.integers(1, 400))
+def test_the_more_company_the_more_time_the_agent_has(idle_stop: float, company: int) -> None:
+    allowed = max(2.0, idle_stop / 20)
+    own = allowed - pace.latest(idle_stop, company)
+    assert own >= min(pace.OWN + 0.001 * (company - 1), allowed / 2) - 1e-6
+    assert pace.step(idle_stop, company) <= max(pace.MIN_LOOK, allowed - own) + 1e-6

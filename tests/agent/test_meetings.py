@@ -17,7 +17,7 @@ def test_nobody_looks_later_or_in_the_past(story: list[tuple[float, float, float
     meetings = Meetings()
     for apart, now, factor in story:
         latest = now + factor * apart
-        at = meetings.join(apart, now, latest)
+        at = meetings.join(20 * apart, apart, now, latest)
         assert now < at <= latest + 1e-5 * apart
         assert at > latest - apart
 
@@ -34,23 +34,23 @@ def test_many_that_began_at_any_time_wake_up_as_often_as_one(begun: list[float],
         now = max(at, last)
         wakes += at > last
         last = now + takes / len(begun)
-        heapq.heappush(due, (meetings.join(2.95, last, last + 2.95), number))
+        heapq.heappush(due, (meetings.join(60.0, 2.95, last, last + 2.95), number))
     assert wakes <= 60 / 2.95 + len(begun)
 
 
 def test_one_alone_keeps_to_its_moments_until_it_looks_at_others() -> None:
     meetings, now = Meetings(), 100.0
     for number in range(50):
-        at = meetings.join(2.95, now, now + 2.95)
+        at = meetings.join(60.0, 2.95, now, now + 2.95)
         assert abs(at - (100.0 + (number + 1) * 2.95)) < 1e-6
         now = at + 0.01
-    assert meetings.join(2.95, now + 1.5, now + 4.45) == now + 4.45
+    assert meetings.join(60.0, 2.95, now + 1.5, now + 4.45) == now + 4.45
 
 
 def test_others_with_other_times_are_nobody_to_wait_for() -> None:
     meetings = Meetings()
-    assert meetings.join(1.0, 10.0, 11.0) == 11.0
-    assert meetings.join(2.95, 10.5, 13.45) == 13.45
-    assert meetings.join(2.95, 10.7, 13.65) == 13.45
+    assert meetings.join(10.0, 1.0, 10.0, 11.0) == 11.0
+    assert meetings.join(60.0, 2.95, 10.5, 13.45) == 13.45
+    assert meetings.join(60.0, 2.95, 10.7, 13.65) == 13.45
     # One that rests meets them after some of their steps.
-    assert abs(meetings.join(2.95, 10.7, 73.0) - (13.45 + 20 * 2.95)) < 1e-9
+    assert abs(meetings.join(60.0, 2.95, 10.7, 73.0) - (13.45 + 20 * 2.95)) < 1e-9

@@ -80,6 +80,23 @@ def test_signs_of_life_end_while_nothing_runs(manager: Manager) -> None:
     asyncio.run(work())
 
 
+def test_a_manager_that_waits_for_ever_soon_waits_no_more(manager: Manager) -> None:
+    """Also where the first thing runs right after it was told so, and is not looked at for long."""
+    busy = False
+
+    async def work() -> None:
+        nonlocal busy
+        rest = Rest(lambda: busy)
+        chore = asyncio.create_task(give_signs_of_life(rest))
+        assert await manager.heard(1) == [NEVER]
+        busy = True
+        rest.disturb()
+        assert (await manager.heard(1))[0].startswith("WATCHDOG_USEC=3600")
+        chore.cancel()
+
+    asyncio.run(work())
+
+
 def test_the_manager_is_told_how_long_nobody_wakes_up(manager: Manager) -> None:
     """Should nobody then, since what was to be looked at has gone, the sign comes in time all the same."""
     planned = math.inf
@@ -113,7 +130,7 @@ def turns(seconds: float, disturbances: int, *, busy: bool = True) -> int:
                 await rest.turn(0.05)
                 count += 1
 
-        task = asyncio.create_task(chore())
+        task, begun = asyncio.create_task(chore()), time.monotonic()
         for _ in range(disturbances):
             await asyncio.sleep(seconds / disturbances)
             rest.disturb()
@@ -121,6 +138,7 @@ def turns(seconds: float, disturbances: int, *, busy: bool = True) -> int:
             await asyncio.sleep(seconds)
         await asyncio.sleep(0.01)
         task.cancel()
+        assert count <= (time.monotonic() - begun) / 0.05
         return count
 
     return asyncio.run(work())
@@ -129,7 +147,7 @@ def turns(seconds: float, disturbances: int, *, busy: bool = True) -> int:
 def test_a_turn_comes_when_somebody_is_awake_and_not_before_it_is_wanted() -> None:
     assert turns(0.5, 0) == 0
     assert turns(0.5, 2) == 2
-    assert 2 <= turns(0.5, 100) <= 10
+    assert turns(0.5, 100) >= 2
 
 
 def test_one_more_turn_follows_the_last_that_happened() -> None:
