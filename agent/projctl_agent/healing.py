@@ -141,6 +141,7 @@ class Healing:
         """
         restarts, steps = await bus.properties((unit, SERVICE, "NRestarts"), (unit, SERVICE, "RestartSteps"))
         self._failures[unit] = (restarts or 0) + 1
+        self.started(_instance(unit))  # as it may have been while systemd was asked
         if steps is not None or self._failures[unit] < 2:
             return
         pause = pause_unit(unit)
