@@ -67,8 +67,8 @@ def test_who_looks_seldom_meets_those_that_do_more_often() -> None:
 
 
 @given(st.lists(st.floats(20.0, 400.0), min_size=2, max_size=12, unique=True))
-def test_any_mix_wakes_up_less_than_once_for_each(idles: list[float]) -> None:
-    """In an idle time's twentieth, for as long as all of them run; looks take no time here."""
+def test_any_mix_wakes_up_as_often_as_the_one_looked_at_most(idles: list[float]) -> None:
+    """And once more for each to begin with; looks take no time here."""
     meetings, wakes, seconds = Meetings(), set(), 2000.0
     due = [(1.0, idle) for idle in idles]
     heapq.heapify(due)
