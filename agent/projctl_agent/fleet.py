@@ -7,9 +7,10 @@ import math
 import time
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from projctl_agent import failure, messages, usage
+from projctl_agent import failure, messages, pace, usage
 from projctl_agent.bus import Bus, BusError, Listener
 from projctl_agent.counting import Counting
 from projctl_agent.endings import Endings
@@ -62,7 +63,7 @@ class Fleet:
         self._bus: Bus | None = None
         self._orders: Orders | None = None
         self._counting: Counting | None = None
-        self.shared = Shared(company=lambda: len(self._watches))
+        self.shared = Shared(company=self._company)
         self._reloads = 0
         self._watches: dict[str, tuple[Watch, asyncio.Task[None]]] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
@@ -115,6 +116,12 @@ class Fleet:
         """
         now, planned = time.monotonic(), [watch.planned for watch, _ in self._watches.values()]
         return min((each for each in planned if each > now), default=min(planned, default=math.inf))
+
+    def _company(self, idle: float | None) -> int:
+        """How many run where one of that idle time is looked at: 1 where all others are so too seldom to count."""
+        seldom = pace.SELDOM * (idle or 0.0)
+        near = ((watch.settings.idle_stop or math.inf) <= seldom for watch, _ in self._watches.values())
+        return len(self._watches) if sum(islice(filter(None, near), 2)) > 1 else 1
 
     def seen(self) -> list[Settings]:
         """The settings of the instances that run, or did since the last call."""

@@ -23,7 +23,7 @@ class Policy:
 
     It stops after `idle_stop` without use, and runs for `min_uptime` at the least. `busy_share` of a CPU counts as
     work, a connection as use until `hold_connections` after its last byte. `held_until` is in monotonic seconds:
-    somebody's hold, without an end where it is infinite. `company` is how many run, itself included.
+    somebody's hold, without an end where it is infinite. `company` is how many are looked at with it, itself included.
     """
 
     idle_stop: float | None

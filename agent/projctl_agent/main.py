@@ -45,7 +45,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 def _run(*, user: bool) -> int:
     import asyncio
 
-    from projctl_agent import agent, journal
+    from projctl_agent import agent, journal, punctual
     from projctl_agent.bus import BusError
 
     scope = journal.user_scope() if user else journal.system_scope()
@@ -57,7 +57,8 @@ def _run(*, user: bool) -> int:
         await agent.Agent(scope, _state_directory(), user=user).run(stopping)
 
     try:
-        asyncio.run(work())
+        with asyncio.Runner(loop_factory=punctual.loop) as runner:
+            runner.run(work())
     except BusError as error:
         return _fail(str(error))
     return 0

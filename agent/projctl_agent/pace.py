@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-#: A stop may be late by 2 seconds, or by idle time / LOOKS where that is more. Some of it is for waking up, for which
-#: Linux takes up to 0.5 % of a sleep or 0.1 s with processes as nice as the agent, and for the stop itself.
+#: A stop may be late by 2 seconds, or by idle time / LOOKS where that is more; so often a project may wake the agent.
 LATE, LOOKS = 2.0, 20
-OWN, _SLACK, _MOST_SLACK = 0.04, 0.005, 0.1
-#: Where it is 2 seconds there is room for more, and each of those that are looked at together takes some.
-_ROOM, _EACH = 0.2, 0.001
+#: What is left of that for waking up and for the stop itself: where it is 2 seconds there is room for more.
+OWN, _ROOM = 0.04, 0.2
+#: Each of those that are looked at together takes some.
+_EACH = 0.001
+#: Whose idle time is that many times as long is looked at so seldom that it leaves another no room to look more often.
+SELDOM = 40.0
 #: Never look more often than so many seconds, but for what falls due.
 MIN_LOOK = 0.5
 #: After a start for somebody, who is mostly served by then: most runs see no other use.
@@ -22,7 +24,8 @@ def following(
     But for what `rests`, two looks are never farther apart than a stop may be late. So many projects are the `company`.
     """
     apart = step(idle_stop, company)
-    if due - now <= max(apart, latest(idle_stop, company)):
+    # What is due after a look is so at its twentieth step, or a little beside it: some looks take longer than others.
+    if due - now <= max(apart, latest(idle_stop, company)) + (OWN if company == 1 else 0.0):
         return max(now, due)
     if rests and free - now >= 1.5 * apart:
         rest = max(idle_stop, MIN_LOOK)
@@ -36,7 +39,11 @@ def step(idle_stop: float, company: int = 1) -> float:
 
 
 def latest(idle_stop: float, company: int = 1) -> float:
-    """Seconds between two looks at the most; with very much company a stop may come later than it should."""
+    """Seconds between two looks at the most; with very much company a stop may come later than it should.
+
+    Whoever has no company wakes the agent alone: its looks lie no nearer than it may, and take what time it takes.
+    """
     late = idle_stop / LOOKS
-    room = max(LATE - _ROOM, late - OWN - min(_SLACK * late, _MOST_SLACK))
-    return max(0.5 * max(LATE, late), room - _EACH * (company - 1))
+    if company == 1:
+        return max(LATE - _ROOM, late)
+    return max(0.5 * max(LATE, late), max(LATE - _ROOM, late - OWN) - _EACH * (company - 1))

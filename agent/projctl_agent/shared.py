@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 class Shared:
     """One table of the kernel's, the moments at which they look, how late they come.
 
-    `looked` is told of each look, `company` tells how many watches there are.
+    `looked` is told of each look, `company` tells how many are looked at with one of that idle time, in seconds.
     """
 
     table: Table = field(default_factory=Table)
     meetings: Meetings = field(default_factory=Meetings)
     lag: Lag = field(default_factory=Lag)
     looked: Callable[[], None] = lambda: None
-    company: Callable[[], int] = lambda: 1
+    company: Callable[[float | None], int] = lambda _: 1

@@ -77,7 +77,7 @@ class Watch:
             wanted.hold_connections,
             self.held_until(wanted.instance),
             wanted.idle_freeze,
-            max(1, self.shared.company()),
+            self.shared.company(wanted.idle_stop),
         )
 
     def _latest(self) -> Observation | None:
@@ -127,20 +127,26 @@ class Watch:
             self.track = self.earlier = None
             self.decision = _decide_warm(self.started)
             return None
+        if not self._is_due() and not (await self._look(bus)).stop:
+            return await self._rest()
+        return time.monotonic() + _STOP_PATIENCE if await self._stop(bus) else await self._rest()
+
+    def _is_due(self) -> bool:
+        """Whether it is to be stopped now, for all that is known: what is left then is the last look."""
+        due = self.decision.would_stop_at if self.track and self.decision else None
+        return due is not None and due <= time.monotonic()
+
+    async def _look(self, bus: Bus) -> Decision:
         observation = await activity.observe(bus, self.shared.table, self.target, self._latest())
         self.usage.look()
         # While systemd starts itself anew, counters are away for a moment.
         uncounted = self.track is not None and not self.track.previous.counted and not observation.counted
-        self._judge(observation)
-        assert self.decision  # noqa: S101  just made
         if uncounted and not self.told_no_counters:
             self.told_no_counters = True
             messages.no_counters(self.settings.instance, self.settings.service, self.invocation)
-        if self.decision.stop and await self._stop(bus):
-            return time.monotonic() + _STOP_PATIENCE
-        return await self._rest(observation.taken)
+        return self._judge(observation)
 
-    async def _rest(self, taken: float) -> float | None:
+    async def _rest(self) -> float | None:
         """Freeze it where that is due; when the next look is. What is frozen is not looked at."""
         assert self.track  # noqa: S101  just made
         assert self.decision  # noqa: S101
@@ -155,23 +161,23 @@ class Watch:
         stop = self.decision.would_stop_at
         if self.freezing.frozen:
             return stop if stop is None or stop > now else now + _RETRY
-        return self._following(taken, freeze)
+        return self._following(now, freeze)
 
-    def _following(self, taken: float, freeze: float | None) -> float | None:
+    def _following(self, now: float, freeze: float | None) -> float | None:
         """When to look next: with others, but for what is due then, and for the second look of a run."""
         assert self.decision  # noqa: S101
         policy, at, due = self.policy, self.decision.next_look, self.decision.would_stop_at
         idle_time = policy.idle_stop
         if policy.idle_freeze and freeze is not None:
             before = pace.following(
-                policy.idle_freeze, taken, freeze, free=0.0, rests=False, company=policy.company
+                policy.idle_freeze, now, freeze, free=0.0, rests=False, company=policy.company
             )
             if at is None or before < at:
                 idle_time, at, due = policy.idle_freeze, before, freeze
         apart = pace.step(idle_time or 0.0, policy.company)
-        if idle_time is None or at is None or at == due or at < taken + 0.9 * apart:
+        if idle_time is None or at is None or at == due or at < now + 0.9 * apart:
             return at
-        return self.shared.meetings.join(idle_time, apart, time.monotonic(), at)
+        return self.shared.meetings.join(idle_time, apart, now, at)
 
     def thawed(self) -> None:
         """Take note that the project goes on."""
@@ -179,7 +185,7 @@ class Watch:
             self.track = idle.woken(self.track, time.monotonic())
         self.news.set()
 
-    def _judge(self, observation: Observation) -> None:
+    def _judge(self, observation: Observation) -> Decision:
         if self.track:
             self.track, self.decision = idle.look(self.policy, self.track, observation)
         elif self.earlier:
@@ -187,14 +193,17 @@ class Watch:
         else:
             self.track = idle.begin(self.started, observation)
             self.decision = idle.decide(self.policy, self.track, observation.taken)
+        return self.decision
 
     async def _stop(self, bus: Bus) -> bool:
-        """Stop the service unless a last look finds use; whether the order was given."""
+        """Stop the service unless a last look finds use; whether to leave it alone then: the stop takes a while."""
         assert self.track  # noqa: S101  set by the look that decided
         self.usage.look(pressing=True)
-        counters = await usage.counters(bus, self.settings.sockets)
-        if await _identity(bus, self.settings.primary) != self.invocation:
-            return False
+        counters, identity = await asyncio.gather(
+            usage.counters(bus, self.settings.sockets), _identity(bus, self.settings.primary)
+        )
+        if identity != self.invocation:
+            return True
         last = await activity.observe(bus, self.shared.table, self.target, self._latest(), last=True)
         self.track, self.decision = idle.look(self.policy, self.track, last)
         if not self.decision.stop:

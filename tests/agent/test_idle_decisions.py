@@ -112,4 +112,4 @@ def test_looks_that_come_late_do_not_put_off_all_that_follow() -> None:
         now = replace(QUIET, taken=decision.next_look + lag)
         track, decision = idle.look(policy, track, now)
     assert 0 <= now.taken - (QUIET.taken + 60.0) <= lag * 1.001
-    assert looks == 21
+    assert looks == 20
