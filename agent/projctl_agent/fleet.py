@@ -199,7 +199,7 @@ class Fleet:
             seconds = time.monotonic() - frost.since
             messages.thawed(named[0], service, frost.invocation, reason, seconds)
         if found := self._watches.get(service):
-            found[0].thawed()
+            found[0].thawed(reason)
 
     async def failures(self, failed: Mapping[str, str]) -> dict[str, Failure]:
         """Why these instances failed, given their units; without those that systemd does not tell of."""

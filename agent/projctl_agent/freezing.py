@@ -10,7 +10,7 @@ from projctl_agent import messages
 from projctl_agent.bus import BusError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from projctl_agent.orders import Orders
     from projctl_agent.settings import Settings
@@ -30,8 +30,11 @@ class Freezing:
         """Whether it is frozen now."""
         return self.settings.service in self.orders.frozen
 
-    async def freeze(self, quiet: float) -> bool:
-        """Freeze what nobody used for `quiet` seconds; whether that was done. Each obstacle is told once in a run."""
+    async def freeze(self, quiet: float, is_used: Callable[[], Awaitable[bool]]) -> bool:
+        """Freeze what nobody used for `quiet` seconds; whether that was done. Each obstacle is told once in a run.
+
+        What a server had read before it stood still, no descriptor tells of: where it `is_used` then, it goes on.
+        """
         instance, service = self.settings.instance, self.settings.service
         try:
             await self.orders.freeze(service, self.invocation)
@@ -39,6 +42,12 @@ class Freezing:
             self._tell(messages.freeze_refused, error)
             return False
         messages.frozen(instance, service, self.invocation, quiet)
+        is_wanted = True
+        try:
+            is_wanted = await is_used()
+        finally:
+            if is_wanted:
+                await self.thaw("use")
         if self.settings.reclaim and self.frozen:
             await self._reclaim()
         return True

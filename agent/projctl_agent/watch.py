@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from projctl_agent import activity, idle, messages, pace, settings, usage
@@ -128,8 +129,8 @@ class Watch:
             self.decision = _decide_warm(self.started)
             return None
         if not self._is_due() and not (await self._look(bus)).stop:
-            return await self._rest()
-        return time.monotonic() + _STOP_PATIENCE if await self._stop(bus) else await self._rest()
+            return await self._rest(bus)
+        return time.monotonic() + _STOP_PATIENCE if await self._stop(bus) else await self._rest(bus)
 
     def _is_due(self) -> bool:
         """Whether it is to be stopped now, for all that is known: what is left then is the last look."""
@@ -146,15 +147,21 @@ class Watch:
             messages.no_counters(self.settings.instance, self.settings.service, self.invocation)
         return self._judge(observation)
 
-    async def _rest(self) -> float | None:
+    async def _was_used(self, bus: Bus, since: Track) -> bool:
+        now = await activity.observe(bus, self.shared.table, self.target, since.previous, last=True)
+        return idle.is_stirred(since.previous, now)
+
+    async def _rest(self, bus: Bus) -> float | None:
         """Freeze it where that is due; when the next look is. What is frozen is not looked at."""
         assert self.track  # noqa: S101  just made
         assert self.decision  # noqa: S101
         now, freeze = time.monotonic(), idle.freeze_due(self.policy, self.track)
         is_due = freeze is not None and freeze <= now
-        if is_due and not self.freezing.frozen and not await self.freezing.freeze(now - self.track.busy):
-            # The next try is a whole time without use away.
-            self.track = replace(self.track, busy=now)
+        if is_due and not self.freezing.frozen:
+            was_used = partial(self._was_used, bus, self.track)
+            if not await self.freezing.freeze(now - self.track.busy, was_used):
+                # The next try is a whole time without use away.
+                self.track = replace(self.track, busy=now)
             freeze = idle.freeze_due(self.policy, self.track)
         if not is_due and self.freezing.frozen:
             await self.freezing.thaw("use")
@@ -179,8 +186,10 @@ class Watch:
             return at
         return self.shared.meetings.join(idle_time, apart, now, at)
 
-    def thawed(self) -> None:
-        """Take note that the project goes on."""
+    def thawed(self, reason: str) -> None:
+        """Take note that the project goes on; where that is for its `stop`, nobody has called for it."""
+        if reason == "stop":
+            return
         if self.track:
             self.track = idle.woken(self.track, time.monotonic())
         self.news.set()
@@ -204,6 +213,8 @@ class Watch:
         )
         if identity != self.invocation:
             return True
+        # Before the last look: it can take a while, in which somebody comes.
+        await self.freezing.thaw("stop")
         last = await activity.observe(bus, self.shared.table, self.target, self._latest(), last=True)
         self.track, self.decision = idle.look(self.policy, self.track, last)
         if not self.decision.stop:
@@ -211,7 +222,6 @@ class Watch:
         instance, unit = self.settings.instance, self.settings.service
         messages.idle_stop(instance, unit, self.invocation, self.decision, self.usage.fields(counters))
         self.told_stop = True
-        await self.freezing.thaw("stop")
         try:
             await bus.stop_unit(unit)
         except UnansweredError:

@@ -153,3 +153,27 @@ def test_housekeeping_of_a_server_without_counters_is_learned() -> None:
         reasons.append(found and found.reason)
         track, _ = idle.look(POLICY, track, now)
     assert reasons == ["cpu", None, None, "cpu", None]
+
+
+@pytest.mark.parametrize(
+    ("before", "changes", "stirred"),
+    [
+        (QUIET, {}, False),
+        (QUIET, {"bytes_in": 5001}, True),
+        (QUIET, {"queue": 1}, True),
+        (QUIET, {"connections": None}, True),
+        (QUIET, {"program_held": 99.0}, False),
+        (QUIET, {"program_held": 100.01}, True),
+        (QUIET, {"connections": frozenset({7})}, True),
+        (QUIET, {"cpu_seconds": 1.5}, False),
+        (UNCOUNTED, {"cpu_seconds": 1.0005}, False),
+        (UNCOUNTED, {"cpu_seconds": 1.002}, True),
+        (OPAQUE, {"connections": frozenset()}, True),
+        (replace(QUIET, connections=frozenset({7}), received=9.0), {"quiet": 9.02}, False),
+        (replace(QUIET, connections=frozenset({7}), received=9.0), {"quiet": 0.01}, True),
+    ],
+)
+def test_what_stirs_between_two_looks_however_near(
+    before: Observation, changes: dict[str, object], stirred: bool
+) -> None:
+    assert idle.is_stirred(before, later(before, 0.02, **changes)) is stirred
