@@ -7,7 +7,6 @@ import math
 import time
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from projctl_agent import failure, messages, pace, usage
@@ -118,10 +117,8 @@ class Fleet:
         return min((each for each in planned if each > now), default=min(planned, default=math.inf))
 
     def _company(self, idle: float | None) -> int:
-        """How many run where one of that idle time is looked at: 1 where all others are so too seldom to count."""
-        seldom = pace.SELDOM * (idle or 0.0)
-        near = ((watch.settings.idle_stop or math.inf) <= seldom for watch, _ in self._watches.values())
-        return len(self._watches) if sum(islice(filter(None, near), 2)) > 1 else 1
+        idles = (watch.settings.idle_stop for watch, _ in self._watches.values())
+        return len(self._watches) if pace.has_company(idle, idles) else 1
 
     def seen(self) -> list[Settings]:
         """The settings of the instances that run, or did since the last call."""

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 #: A stop may be late by 2 seconds, or by idle time / LOOKS where that is more; so often a project may wake the agent.
 LATE, LOOKS = 2.0, 20
 #: What is left of that for waking up and for the stop itself: where it is 2 seconds there is room for more.
@@ -31,6 +37,12 @@ def following(
         rest = max(idle_stop, MIN_LOOK)
         return free if free - now < 1.5 * rest else now + rest
     return now + apart
+
+
+def has_company(idle_stop: float | None, idles: Iterable[float | None]) -> bool:
+    """Whether another of these leaves that one room: with an idle time SELDOM as long it is looked at too seldom."""
+    often = (1 for idle in idles if idle and idle_stop and idle <= SELDOM * idle_stop)
+    return sum(islice(often, 2)) > 1
 
 
 def step(idle_stop: float, company: int = 1) -> float:

@@ -198,6 +198,14 @@ def test_the_more_company_the_more_time_the_agent_has(idle_stop: float, company:
     assert 20 / idle_stop * (1 + 1 / pace.SELDOM) >= (1 - 1e-6) / pace.step(idle_stop, 2)
 
 
+def test_who_keeps_another_company() -> None:
+    assert not pace.has_company(60.0, [60.0])
+    assert not pace.has_company(60.0, [None, 60.0, 2401.0, None])
+    assert pace.has_company(60.0, [2400.0, 60.0])
+    assert pace.has_company(2401.0, [60.0, 2401.0])
+    assert not pace.has_company(None, [60.0, 60.0])
+
+
 @given(
     st.floats(40.0, 1e5),
     st.lists(st.floats(0.0, 1.0), max_size=40),
