@@ -41,6 +41,11 @@ class Record:
         every = (request.end for requests in self.requests.values() for request in requests)
         return dict(collections.Counter(end for end in every if end != OK))
 
+    def longest(self) -> float:
+        """Seconds that the slowest answer took."""
+        every = (request for requests in self.requests.values() for request in requests)
+        return max((request.ended - request.began for request in every), default=0.0)
+
 
 async def ask(connect: Callable[[], socket.socket], port: int, record: Record) -> None:
     """One request on a connection of its own; it is recorded however it ends."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import random
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from server_cases import APPS
 from stage import Soak, soak
@@ -15,19 +18,52 @@ if TYPE_CHECKING:
 
     from run import Run
 
-KILLS, PROJECTS = 200, 30
+#: How often the agent is killed, and its helper.
+KILLS, HELPER_KILLS, PROJECTS = 150, 50, 30
 #: Disturbances between two lines about how far it is.
 TENTH = 10
 IDLE = 1.0
 #: All that is older than so many seconds is vacuumed, and nothing newer: an agent needs a moment to read.
 VACUUMED = 5
 #: A third of the projects freeze first.
-FREEZING = {"freeze": "1s", "stop": "3s"}
+FREEZING = {"freeze": 0.5, "stop": 3.0}
+#: Pauses between two uses: around the idle time, and of those that freeze from before that to after their stop.
+PAUSES, LONG_PAUSES = (0.3, 1.0, 1.3, 2.0, 3.0), (0.3, 1.5, 2.5, 3.0, 6.0)
+#: Seconds for something to freeze where a disturbance waits for that.
+FROST = 30.0
 
 #: One that finishes what it has accepted when it is told to stop: what is lost is lost by projctl.
-SERVER = {"path": str(APPS), "run": "gunicorn wsgi:app"}
+SERVER = {
+    "path": str(APPS),
+    "run": ["gunicorn", "-c", str(Path(__file__).with_name("starts.py")), "wsgi:app"],
+}
 
-Disturbance = tuple[str, "Callable[[Soak], None]"]
+
+class Disturbance(NamedTuple):
+    """What happens, and whether it waits until something is frozen."""
+
+    name: str
+    act: Callable[[Soak], None]
+    meets_frost: bool = False
+
+
+@dataclass
+class Met:
+    """How often each disturbance happened, and how many projects were frozen each time, right before it."""
+
+    frozen: dict[str, list[int]] = field(default_factory=lambda: collections.defaultdict(list))
+
+    def note(self, stage: Soak, what: Disturbance) -> None:
+        """Count them, by the state of their processes, after a while where some must be."""
+        deadline = time.monotonic() + FROST
+        while not (frozen := stage.stopped()) and what.meets_frost and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self.frozen[what.name].append(len(frozen))
+
+    def rows(self) -> list[tuple[object, ...]]:
+        return [
+            (name, len(each), sum(map(bool, each)), sum(each)) for name, each in sorted(self.frozen.items())
+        ]
 
 
 def _run(*words: str) -> Callable[[Soak], None]:
@@ -56,105 +92,152 @@ else:
     raise SystemExit("cannot find the agent's connection to the bus")
 """
 
-KILL: Disturbance = ("SIGKILL to the agent", _run("systemctl", "kill", "-s", "KILL", "projctl-agent.service"))
-OUTAGES: list[Disturbance] = [
-    ("bus connection cut", cut_bus),
-    (
+KILL, KILL_HELPER = "SIGKILL to the agent", "SIGKILL to the helper"
+KILLED = {
+    KILL: Disturbance(KILL, lambda stage: stage.kill("projctl-agent.service")),
+    KILL_HELPER: Disturbance(
+        KILL_HELPER, lambda stage: stage.kill("projctl-agent-helper.service"), meets_frost=True
+    ),
+}
+OUTAGES = [
+    Disturbance("bus connection cut", cut_bus),
+    Disturbance(
         "journald restarted",
         _run("sh", "-c", "systemctl reset-failed $0; systemctl restart $0", "systemd-journald.service"),
     ),
-    ("daemon-reexec", _run("systemctl", "daemon-reexec")),
-    ("daemon-reload", _run("systemctl", "daemon-reload")),
-    ("journal rotated", _run("journalctl", "--rotate")),
-    (
+    Disturbance("daemon-reexec", _run("systemctl", "daemon-reexec")),
+    Disturbance("daemon-reload", _run("systemctl", "daemon-reload")),
+    Disturbance("journal rotated", _run("journalctl", "--rotate")),
+    Disturbance(
         "journal vacuumed",
         _run("sh", "-c", f"journalctl --rotate && sleep {VACUUMED} && journalctl --vacuum-files=1"),
     ),
-    ("agent restarted", _run("systemctl", "restart", "projctl-agent.service")),
+    Disturbance("agent restarted", _run("systemctl", "restart", "projctl-agent.service")),
 ]
 
 
 async def use(stage: Soak, name: str, over: asyncio.Event) -> None:
-    """Requests with pauses that are shorter and longer than the idle time."""
+    """Requests with pauses that are shorter and longer than its idle time."""
+    pauses = PAUSES if stage.idle[name] == IDLE else LONG_PAUSES
     while not over.is_set():
         await stage.ask(name)
-        await asyncio.sleep(
-            random.choice((0.3, IDLE, IDLE + 0.3, 2 * IDLE, 3 * IDLE)) * random.uniform(0.8, 1.2)
-        )
+        await asyncio.sleep(random.choice(pauses) * random.uniform(0.8, 1.2))
 
 
 async def disturb(
     stage: Soak, what: Sequence[Disturbance], most: float, tell: Callable[[str], None]
-) -> dict[str, str]:
-    """Use all projects while these happen at random, at `most` so many seconds apart; who does not sleep afterwards.
+) -> tuple[Met, dict[str, str]]:
+    """Use all projects while these happen at random, at `most` so many seconds apart; what they met, and who does not
+    sleep afterwards.
 
     They must be apart: an agent that was killed begins every idle time anew.
     """
-    over = asyncio.Event()
+    over, met = asyncio.Event(), Met()
     users = [asyncio.create_task(use(stage, name, over)) for name in stage.ports]
-    for number, (name, act) in enumerate(what, 1):
+    for number, each in enumerate(what, 1):
         await asyncio.sleep(random.uniform(0.2, most))
-        await asyncio.to_thread(act, stage)
+        await asyncio.to_thread(met.note, stage, each)
+        await asyncio.to_thread(each.act, stage)
         if number % TENTH == 0:
-            tell(f"{number} of {len(what)}, the last one: {name}")
+            tell(f"{number} of {len(what)}, the last one: {each.name}")
     over.set()
     await asyncio.gather(*users)
-    return await stage.wait_until_all_sleep(60)
+    return met, await stage.wait_until_all_sleep(60)
 
 
-def measure(run: Run, what: Sequence[Disturbance], most: float, *, keeps_journal: bool) -> None:
+def measure(run: Run, what: Sequence[Disturbance], most: float, *, keeps_journal: bool) -> Met:
+    """Let all of it happen and show what came of it; what it met."""
     with soak() as stage:
         plain, freezing = ({**SERVER, "idle": idle} for idle in (IDLE, FREEZING))
-        stage.install({f"p{n}": freezing if n % 3 == 0 else plain for n in range(PROJECTS)})
+        names = {f"p{n}": freezing if n % 3 == 0 else plain for n in range(PROJECTS)}
+        stage.install({name: {**project, "env": stage.tells(name)} for name, project in names.items()})
         begin = time.monotonic()
-        awake = asyncio.run(disturb(stage, what, most, run.progress))
-        frozen = [name for name, state in awake.items() if state == "frozen"]
+        met, awake = asyncio.run(disturb(stage, what, most, run.progress))
+        stopped = stage.stopped()
         # Entries are read a moment after they are written.
         time.sleep(3)
         starts, stops = stage.counted()
-        truth = stage.starts()
-        decided = {name: len({run for _, run in found}) for name, found in stage.idle_stops().items()}
-        wrong = stage.wrong_stops(IDLE)
+        served = stage.served()
+        uncounted = differing(starts, served)
+        wrong = stage.wrong_stops()
         lost = stage.record.lost()
+        seconds = stage.frozen_seconds()
         rows: list[tuple[str, Any]] = [
             ("disturbances", len(what)),
             ("seconds", f"{time.monotonic() - begin:.0f}"),
             ("requests", stage.record.count()),
-            ("lost", f"{sum(lost.values())} {lost or ''}".strip()),
+            ("lost", told(sum(lost.values()), lost)),
+            ("longest answer, s", f"{stage.record.longest():.1f}"),
             ("starts counted", sum(starts.values())),
+            ("starts the servers tell of", sum(served.values())),
+            ("projects where these differ", told(len(uncounted), uncounted)),
             ("idle stops counted", sum(stops.values())),
-            ("stops of what was in use", f"{len(wrong)} {wrong[:3] or ''}".strip()),
-            ("still up a minute later", f"{len(awake)} {awake or ''}".strip()),
-            ("still frozen", len(frozen)),
+            ("stops of what was in use", told(len(wrong), wrong[:3])),
+            ("still up a minute later", told(len(awake), awake)),
+            ("processes still stopped then", told(len(stopped), stopped)),
+            ("seconds frozen, counted", f"{seconds:.0f}"),
         ]
         if keeps_journal:
-            differ = {n: (starts.get(n, 0), truth[n]) for n in truth if starts.get(n, 0) != truth[n]}
-            unlike = {n: (stops.get(n, 0), decided[n]) for n in decided if stops.get(n, 0) != decided[n]}
-            rows += [
-                ("starts in the journal", sum(truth.values())),
-                ("idle stops in the journal", sum(decided.values())),
-                (
-                    "projects whose totals differ",
-                    f"{len({**differ, **unlike})} {differ or ''}{unlike or ''}".strip(),
-                ),
-            ]
-            run.expect(not differ and not unlike, "totals that equal the journal")
+            rows += journal_rows(run, stage, starts, stops)
     run.show(("what", "figure"), rows)
+    run.show(("disturbance", "times", "with something frozen", "projects frozen then"), met.rows())
+    run.expect(not uncounted, "a start counted for each that a server tells of")
     # All sleep now, and nothing but the agent has stopped anything.
     run.expect(awake or starts == stops, "an idle stop counted for each start")
     run.expect(not lost, "no request lost")
     run.expect(not wrong, "nothing stopped that was in use")
     run.expect(not awake, "everything asleep a minute later")
+    run.expect(not stopped, "no process stopped a minute later")
+    run.expect(seconds, "seconds frozen counted")
+    run.expect(sum(map(sum, met.frozen.values())), "projects frozen when something happened")
+    return met
+
+
+def journal_rows(
+    run: Run, stage: Soak, starts: dict[str, int], stops: dict[str, int]
+) -> list[tuple[str, Any]]:
+    """What a journal that nobody took anything from says beside the agent's totals."""
+    truth, decisions = stage.starts(), stage.idle_stops()
+    decided = {name: len({run for _, run in found}) for name, found in decisions.items()}
+    differ = {**differing(starts, truth), **differing(stops, decided)}
+    run.expect(not differ, "totals that equal the journal")
+    frozen, thawed = stage.frosts()
+    for reason in ("connection", "stop"):
+        run.expect(thawed.get(reason), f"projects thawed by a {reason}")
+    return [
+        ("starts in the journal", sum(truth.values())),
+        ("idle stops in the journal", sum(decided.values())),
+        ("projects whose totals differ", told(len(differ), differ)),
+        ("runs decided upon twice", sum(map(len, decisions.values())) - sum(decided.values())),
+        ("frozen", frozen),
+        ("thawed", told(sum(thawed.values()), thawed)),
+    ]
+
+
+def differing(counted: dict[str, int], truth: dict[str, int]) -> dict[str, tuple[int, int]]:
+    """What was counted and what is true, where that is not the same."""
+    return {
+        name: (counted.get(name, 0), true) for name, true in truth.items() if counted.get(name, 0) != true
+    }
+
+
+def told(count: int, details: object) -> str:
+    return f"{count} {details or ''}".strip()
 
 
 def run_killed(run: Run) -> None:
-    """the agent killed with SIGKILL at 200 random moments while 30 projects are used, stop and freeze"""
-    measure(run, [KILL] * run.scaled(KILLS), 5.0, keeps_journal=True)
+    """the agent killed with SIGKILL at 150 random moments and its helper at 50 while 30 projects are used and freeze"""
+    what = [KILLED[KILL]] * run.scaled(KILLS) + [KILLED[KILL_HELPER]] * run.scaled(HELPER_KILLS)
+    random.shuffle(what)
+    met = measure(run, what, 5.0, keeps_journal=True)
+    for name in KILLED:
+        run.expect(sum(met.frozen[name]), f"projects frozen at a {name}")
 
 
 def run_outages(run: Run) -> None:
     """bus cut, journald restarted, daemon-reexec, daemon-reload, journal rotated and vacuumed, each ten times"""
-    # While journald restarts systemd tells nothing of units: starts and stops are held against each other.
+    # While journald restarts systemd tells nothing of units: starts and stops are held against each other, and against
+    # what the servers tell.
     what = OUTAGES * run.scaled(10)
     random.shuffle(what)
     measure(run, what, 3.0, keeps_journal=False)

@@ -74,7 +74,7 @@ def run(run: Run) -> None:
         after = agent_figures(stage)
         awake = asyncio.run(stage.wait_until_all_sleep(IDLE + 30))
         stops, timely, latest = punctuality(stage)
-        wrong = stage.wrong_stops(IDLE)
+        wrong = stage.wrong_stops()
         lost = stage.record.lost()
     cells: list[tuple[str, Any]] = [
         ("requests", stage.record.count()),

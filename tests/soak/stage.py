@@ -6,7 +6,10 @@ import asyncio
 import collections
 import contextlib
 import json
+import os
+import signal
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,22 +27,32 @@ if TYPE_CHECKING:
 FIRST_PORT = 10000
 #: MESSAGE_IDs of systemd: a unit began to start, was started, was stopped, failed.
 _STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"
+#: And of the agent, in its entries.
 _IDLE_STOP = "d649923182a64247b971172f532f4fa7"
+_FROZEN = "41aab5b8b2230c448b572a0e9266a56a"
+_THAWED = "182c48d1f1016f93ab314aa273603dfb"
+#: Seconds until a service that was ended is back.
+_BACK = 60.0
 
 
 @dataclass
 class Soak:
-    """A fleet of projects `p0`, `p1`, … on ports from FIRST_PORT on."""
+    """A fleet of projects `p0`, `p1`, … on ports from FIRST_PORT on; `idle` are the times after which they stop."""
 
     lab: Lab
     agent: Stage
     place: Path
     record: Record = field(default_factory=Record)
     ports: dict[str, int] = field(default_factory=dict)
+    idle: dict[str, float] = field(default_factory=dict)
 
     def install(self, projects: Mapping[str, Mapping[str, Any]], **defaults: Any) -> None:
         """Write and apply the manifest; each project gets a port."""
         self.ports = {name: FIRST_PORT + number for number, name in enumerate(projects)}
+        policies = {name: project["idle"] for name, project in projects.items() if "idle" in project}
+        self.idle = {
+            n: policy["stop"] if isinstance(policy, dict) else policy for n, policy in policies.items()
+        }
         listening = {name: {**project, "listen": self.ports[name]} for name, project in projects.items()}
         write(self.lab, listening, **defaults)
         projctl(self.lab, "apply", "--no-preflight", timeout=600)
@@ -66,10 +79,58 @@ class Soak:
     def idle_stops(self) -> dict[str, list[tuple[float, str]]]:
         """When the agent decided to stop each project, and which run; one that was killed may decide twice."""
         found: dict[str, list[tuple[float, str]]] = {name: [] for name in self.ports}
-        for entry in self.entries(f"MESSAGE_ID={_IDLE_STOP}", "_SYSTEMD_UNIT=projctl-agent.service"):
+        for entry in self._told(_IDLE_STOP):
             if entry["PROJCTL_PROJECT"] in found:
                 when = int(entry["_SOURCE_REALTIME_TIMESTAMP"]) / 1e6
                 found[entry["PROJCTL_PROJECT"]].append((when, entry["PROJCTL_INVOCATION_ID"]))
+        return found
+
+    def frosts(self) -> tuple[int, dict[str, int]]:
+        """How often the agent froze a project, and how often one went on by what called for it, by its entries."""
+        thaws = collections.Counter(entry["PROJCTL_REASON"] for entry in self._told(_THAWED))
+        return len(self._told(_FROZEN)), dict(thaws.most_common())
+
+    def _told(self, message: str) -> list[dict[str, Any]]:
+        return self.entries(f"MESSAGE_ID={message}", "_SYSTEMD_UNIT=projctl-agent.service")
+
+    def frozen_seconds(self) -> float:
+        """Seconds of frost by the agent's totals, which outlive the journal."""
+        found = self.agent.metrics().items()
+        return sum(value for (family, *_), value in found if family == "projctl_frozen_seconds_total")
+
+    def served(self) -> dict[str, int]:
+        """How often each project's server began to work, as it told itself where `tells` said."""
+        files = {name: self.place / name for name in self.ports}
+        return {
+            name: len(set(file.read_text().splitlines())) if file.exists() else 0
+            for name, file in files.items()
+        }
+
+    def tells(self, name: str) -> dict[str, str]:
+        """The variable that lets a server with the settings in `starts.py` tell of its starts."""
+        return {"STARTS": str(self.place / name)}
+
+    def stopped(self) -> set[str]:
+        """The units of projects whose processes are stopped, as the kernel has it."""
+        return {unit for pid, unit in self._processes("projctl.slice").items() if _state(pid) in "Tt"}
+
+    def kill(self, unit: str) -> None:
+        """SIGKILL to a unit's service as soon as it runs; who clears up after the last one is left alone."""
+        deadline = time.monotonic() + _BACK
+        while not (pids := [pid for pid in self._processes(f"system.slice/{unit}") if not _thaws(pid)]):
+            assert time.monotonic() < deadline, f"{unit} does not come back"
+            time.sleep(0.01)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _processes(self, group: str) -> dict[int, str]:
+        """The processes in a control group of the lab and below it, and the name of the one that each is in."""
+        found: dict[int, str] = {}
+        for place, _, _ in os.walk(self.lab.file(f"/sys/fs/cgroup/{group}")):
+            with contextlib.suppress(OSError):  # it has gone meanwhile
+                pids = Path(place, "cgroup.procs").read_text().split()
+                found |= dict.fromkeys(map(int, pids), Path(place).name)
         return found
 
     def counted(self) -> tuple[dict[str, int], dict[str, int]]:
@@ -99,17 +160,32 @@ class Soak:
                 return awake
             await asyncio.sleep(1)
 
-    def wrong_stops(self, idle: float, tolerance: float = 0.25) -> list[str]:
+    def wrong_stops(self, tolerance: float = 0.25) -> list[str]:
         """Idle stops that came although somebody had used the project within its idle time, or was using it."""
         wrong = []
         for name, stops in self.idle_stops().items():
-            requests = self.record.requests[self.ports[name]]
+            requests, idle = self.record.requests[self.ports[name]], self.idle[name]
             for when, _ in stops:
                 used = [
                     r for r in requests if r.began < when - tolerance and r.ended > when - idle + tolerance
                 ]
                 wrong += [f"{name} at {when:.3f}: used until {r.ended:.3f}" for r in used]
         return wrong
+
+
+def _state(pid: int) -> str:
+    """Of a process, see proc_pid_stat(5); X where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
+
+
+def _thaws(pid: int) -> bool:
+    try:
+        return b"--thaw" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return True
 
 
 @contextlib.contextmanager
