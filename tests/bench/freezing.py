@@ -1,99 +1,77 @@
-"""Time to the first byte of a frozen server, beside the same one warm and cold."""
+"""Time to the first byte of a server that was frozen for seconds, beside the same one cold and warm."""
 
 from __future__ import annotations
 
-import json
 import statistics
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import table
+from agent_stage import install_agent, wait_for
 from latency import PROJECTS, first_byte
 from steps import apply, projctl
 
 from projctl.lab import Lab
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from agent_stage import Stage
 
-ROUNDS, COLD = 25, 3
+ROUNDS, COLD = 25, 9
+#: Seconds without use until the agent freezes them, and that they are frozen then, at the least.
+FREEZE, FROST = 1.0, 3.0
 #: Longer than a server and those that wake it need to come to rest.
 REST = 0.05
-RELAY = """
-import socket, sys
-helper = socket.socket(socket.AF_UNIX)
-helper.connect("/run/projctl/helper.sock")
-answers = helper.makefile()
-for line in sys.stdin:
-    helper.sendall(line.encode())
-    answer = answers.readline()
-    print(answer, end="", flush=True)
-    if "done" in answer:
-        print(answers.readline(), end="", flush=True)
-"""
+#: What was measured of a project, in seconds, by kind.
+Times = dict[str, list[float]]
 
 
 def run() -> None:
-    """time from connect to the first byte: cold, warm and frozen, in milliseconds"""
+    """time from connect to the first byte: cold, warm, and frozen by the agent for some seconds, in milliseconds"""
     with Lab.boot() as lab:
-        projctl(lab, "agent", "install")
-        projects = {name: {**project, "idle": "never"} for name, project in PROJECTS.items()}
-        apply(lab, projects)
-        pipe = subprocess.PIPE
-        with lab.popen(["/usr/bin/python3", "-c", RELAY], stdin=pipe, stdout=pipe) as relay:
-            try:
-                rows = [measure(lab, relay, name, project["listen"]) for name, project in projects.items()]
-            finally:
-                relay.kill()
-        head = (
-            "server",
-            "cold p50",
-            "warm p50",
-            "warm p95",
-            "frozen p50",
-            "frozen p95",
-            "frozen p50 / warm p50",
-        )
-        table.show(head, rows)
+        stage = install_agent(lab)
+        policy = {"freeze": FREEZE, "stop": "never"}
+        apply(lab, {name: {**project, "idle": policy} for name, project in PROJECTS.items()})
+        ports: dict[str, int] = {name: project["listen"] for name, project in PROJECTS.items()}
+        found: dict[str, Times] = {name: {"cold": [], "warm": [], "frozen": []} for name in ports}
+        # In turn, so that whatever else the machine does meets all kinds.
+        for number in range(ROUNDS):
+            measure(stage, ports, found, cold=number < COLD)
+        frosts = [frost for name in ports for frost in frosts_of(stage, name)]
+        assert len(frosts) == ROUNDS * len(ports), "a frost that no connection ended"
+    head = (
+        "server", "cold p50", "warm p50", "warm p95", "frozen p50", "frozen p95", "frozen p50 / warm p50",
+        "cold p50 / frozen p50",
+    )  # fmt: skip
+    table.show(head, [row(name, times) for name, times in found.items()])
+    print(f"\nfrozen for {min(frosts):.1f} to {max(frosts):.1f} s, {len(frosts)} times")
 
 
-def measure(lab: Lab, relay: subprocess.Popen[str], name: str, port: int) -> tuple[str, ...]:
-    """A row: the three kinds in turn, so that whatever else the machine does meets all of them."""
-    cold = times(COLD, lambda: projctl(lab, "stop", name), lambda: first_byte(lab, port))
-    warm, frozen = [], []
-    for _ in range(ROUNDS):
-        warm += times(1, lambda: time.sleep(REST), lambda: first_byte(lab, port))
-        time.sleep(REST)
-        freeze(relay, name)
-        time.sleep(REST)
-        frozen.append(first_byte(lab, port))
-        assert relay.stdout
-        assert json.loads(relay.stdout.readline())["reason"] == "connection"
-    middle = [statistics.median(each) for each in (cold, warm, frozen)]
-    late = [statistics.quantiles(each, n=20)[-1] for each in (warm, frozen)]
-    shown = (middle[0], middle[1], late[0], middle[2], late[1])
-    return (name, *(f"{1000 * value:.2f}" for value in shown), f"{middle[2] / middle[1]:.2f}")
+def measure(stage: Stage, ports: dict[str, int], found: dict[str, Times], *, cold: bool) -> None:
+    """One of each kind of each project; all are frozen at the same time."""
+    for name, port in ports.items():
+        if cold:
+            projctl(stage.lab, "stop", name)
+            found[name]["cold"].append(first_byte(stage.lab, port))
+        for _ in range(2):  # what a first answer leaves to do is no part of a warm one
+            time.sleep(REST)
+            warm = first_byte(stage.lab, port)
+        found[name]["warm"].append(warm)
+    wait_for(lambda: {each["state"] for each in stage.status().values()} == {"frozen"}, "all frozen")
+    time.sleep(FROST)
+    for name, port in ports.items():
+        found[name]["frozen"].append(first_byte(stage.lab, port))
 
 
-def freeze(relay: subprocess.Popen[str], name: str) -> None:
-    """Freeze it; what still works on the last request is left to that for a while."""
-    assert relay.stdin
-    assert relay.stdout
-    for _ in range(20):
-        relay.stdin.write(json.dumps({"freeze": f"projctl-{name}.service"}) + "\n")
-        relay.stdin.flush()
-        said = json.loads(relay.stdout.readline())
-        if "done" in said:
-            return
-        time.sleep(REST)
-    raise AssertionError(f"{name}: {said}")
+def frosts_of(stage: Stage, name: str) -> list[float]:
+    """Seconds of each frost that a connection ended."""
+    thawed = stage.entries(PROJCTL_EVENT="thawed", PROJCTL_PROJECT=name)
+    return [
+        float(entry["PROJCTL_FROZEN_SECONDS"]) for entry in thawed if entry["PROJCTL_REASON"] == "connection"
+    ]
 
 
-def times(count: int, before: Callable[[], object], what: Callable[[], float]) -> list[float]:
-    """What was measured, each time after something else."""
-    measured = []
-    for _ in range(count):
-        before()
-        measured.append(what())
-    return measured
+def row(name: str, times: Times) -> tuple[str, ...]:
+    cold, warm, frozen = (statistics.median(times[kind]) for kind in ("cold", "warm", "frozen"))
+    late = {kind: statistics.quantiles(times[kind], n=20)[-1] for kind in ("warm", "frozen")}
+    shown = (cold, warm, late["warm"], frozen, late["frozen"])
+    return (name, *(f"{1000 * value:.2f}" for value in shown), f"{frozen / warm:.2f}", f"{cold / frozen:.0f}")
