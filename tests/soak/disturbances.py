@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import frost
 from server_cases import APPS
 from stage import Soak, soak
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from run import Run
 
 #: How often the agent is killed, and its helper.
-KILLS, HELPER_KILLS, PROJECTS = 150, 50, 30
+KILLS, HELPER_KILLS, PROJECTS = 140, 40, 30
 #: Disturbances between two lines about how far it is.
 TENTH = 10
 IDLE = 1.0
@@ -28,9 +29,9 @@ VACUUMED = 5
 #: A third of the projects freeze first.
 FREEZING = {"freeze": 0.5, "stop": 3.0}
 #: Pauses between two uses: around the idle time, and of those that freeze from before that to after their stop.
-PAUSES, LONG_PAUSES = (0.3, 1.0, 1.3, 2.0, 3.0), (0.3, 1.5, 2.5, 3.0, 6.0)
+PAUSES, LONG_PAUSES = (0.3, 1.0, 1.3, 2.0, 3.0), (0.3, 1.5, 2.0, 2.5, 3.0, 6.0)
 #: Seconds for something to freeze where a disturbance waits for that.
-FROST = 30.0
+FROST = 10.0
 
 #: One that finishes what it has accepted when it is told to stop: what is lost is lost by projctl.
 SERVER = {
@@ -43,20 +44,24 @@ class Disturbance(NamedTuple):
     """What happens, and whether it waits until something is frozen."""
 
     name: str
-    act: Callable[[Soak], None]
+    #: Returns the units that it left stopped.
+    act: Callable[[Soak], set[str] | None]
     meets_frost: bool = False
 
 
 @dataclass
 class Met:
-    """How often each disturbance happened, and how many projects were frozen each time, right before it."""
+    """How often each disturbance happened, how many projects were frozen each time, right before it, and which ones a
+    kill left frozen.
+    """
 
     frozen: dict[str, list[int]] = field(default_factory=lambda: collections.defaultdict(list))
+    left: list[str] = field(default_factory=list)
 
     def note(self, stage: Soak, what: Disturbance) -> None:
         """Count them, by the state of their processes, after a while where some must be."""
         deadline = time.monotonic() + FROST
-        while not (frozen := stage.stopped()) and what.meets_frost and time.monotonic() < deadline:
+        while not (frozen := frost.frozen(stage.lab)) and what.meets_frost and time.monotonic() < deadline:
             time.sleep(0.02)
         self.frozen[what.name].append(len(frozen))
 
@@ -94,9 +99,9 @@ else:
 
 KILL, KILL_HELPER = "SIGKILL to the agent", "SIGKILL to the helper"
 KILLED = {
-    KILL: Disturbance(KILL, lambda stage: stage.kill("projctl-agent.service")),
+    KILL: Disturbance(KILL, lambda stage: frost.kill(stage.lab, "projctl-agent.service")),
     KILL_HELPER: Disturbance(
-        KILL_HELPER, lambda stage: stage.kill("projctl-agent-helper.service"), meets_frost=True
+        KILL_HELPER, lambda stage: frost.kill(stage.lab, "projctl-agent-helper.service"), meets_frost=True
     ),
 }
 OUTAGES = [
@@ -137,7 +142,7 @@ async def disturb(
     for number, each in enumerate(what, 1):
         await asyncio.sleep(random.uniform(0.2, most))
         await asyncio.to_thread(met.note, stage, each)
-        await asyncio.to_thread(each.act, stage)
+        met.left += await asyncio.to_thread(each.act, stage) or ()
         if number % TENTH == 0:
             tell(f"{number} of {len(what)}, the last one: {each.name}")
     over.set()
@@ -153,7 +158,7 @@ def measure(run: Run, what: Sequence[Disturbance], most: float, *, keeps_journal
         stage.install({name: {**project, "env": stage.tells(name)} for name, project in names.items()})
         begin = time.monotonic()
         met, awake = asyncio.run(disturb(stage, what, most, run.progress))
-        stopped = stage.stopped()
+        stopped = frost.stopped(stage.lab)
         # Entries are read a moment after they are written.
         time.sleep(3)
         starts, stops = stage.counted()
@@ -174,6 +179,7 @@ def measure(run: Run, what: Sequence[Disturbance], most: float, *, keeps_journal
             ("idle stops counted", sum(stops.values())),
             ("stops of what was in use", told(len(wrong), wrong[:3])),
             ("still up a minute later", told(len(awake), awake)),
+            ("left frozen by a kill", told(len(met.left), met.left[:3])),
             ("processes still stopped then", told(len(stopped), stopped)),
             ("seconds frozen, counted", f"{seconds:.0f}"),
         ]
@@ -187,6 +193,7 @@ def measure(run: Run, what: Sequence[Disturbance], most: float, *, keeps_journal
     run.expect(not lost, "no request lost")
     run.expect(not wrong, "nothing stopped that was in use")
     run.expect(not awake, "everything asleep a minute later")
+    run.expect(not met.left, "nothing left frozen by a kill")
     run.expect(not stopped, "no process stopped a minute later")
     run.expect(seconds, "seconds frozen counted")
     run.expect(sum(map(sum, met.frozen.values())), "projects frozen when something happened")
@@ -226,10 +233,10 @@ def told(count: int, details: object) -> str:
 
 
 def run_killed(run: Run) -> None:
-    """the agent killed with SIGKILL at 150 random moments and its helper at 50 while 30 projects are used and freeze"""
+    """the agent killed with SIGKILL at 140 random moments and its helper at 40 while 30 projects are used and freeze"""
     what = [KILLED[KILL]] * run.scaled(KILLS) + [KILLED[KILL_HELPER]] * run.scaled(HELPER_KILLS)
     random.shuffle(what)
-    met = measure(run, what, 5.0, keeps_journal=True)
+    met = measure(run, what, 3.0, keeps_journal=True)
     for name in KILLED:
         run.expect(sum(met.frozen[name]), f"projects frozen at a {name}")
 

@@ -6,10 +6,7 @@ import asyncio
 import collections
 import contextlib
 import json
-import os
-import signal
 import tempfile
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +28,6 @@ _STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"
 _IDLE_STOP = "d649923182a64247b971172f532f4fa7"
 _FROZEN = "41aab5b8b2230c448b572a0e9266a56a"
 _THAWED = "182c48d1f1016f93ab314aa273603dfb"
-#: Seconds until a service that was ended is back.
-_BACK = 60.0
 
 
 @dataclass
@@ -110,29 +105,6 @@ class Soak:
         """The variable that lets a server with the settings in `starts.py` tell of its starts."""
         return {"STARTS": str(self.place / name)}
 
-    def stopped(self) -> set[str]:
-        """The units of projects whose processes are stopped, as the kernel has it."""
-        return {unit for pid, unit in self._processes("projctl.slice").items() if _state(pid) in "Tt"}
-
-    def kill(self, unit: str) -> None:
-        """SIGKILL to a unit's service as soon as it runs; who clears up after the last one is left alone."""
-        deadline = time.monotonic() + _BACK
-        while not (pids := [pid for pid in self._processes(f"system.slice/{unit}") if not _thaws(pid)]):
-            assert time.monotonic() < deadline, f"{unit} does not come back"
-            time.sleep(0.01)
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-    def _processes(self, group: str) -> dict[int, str]:
-        """The processes in a control group of the lab and below it, and the name of the one that each is in."""
-        found: dict[int, str] = {}
-        for place, _, _ in os.walk(self.lab.file(f"/sys/fs/cgroup/{group}")):
-            with contextlib.suppress(OSError):  # it has gone meanwhile
-                pids = Path(place, "cgroup.procs").read_text().split()
-                found |= dict.fromkeys(map(int, pids), Path(place).name)
-        return found
-
     def counted(self) -> tuple[dict[str, int], dict[str, int]]:
         """The agent's totals: starts and idle stops by project."""
         starts = collections.Counter[str]()
@@ -171,21 +143,6 @@ class Soak:
                 ]
                 wrong += [f"{name} at {when:.3f}: used until {r.ended:.3f}" for r in used]
         return wrong
-
-
-def _state(pid: int) -> str:
-    """Of a process, see proc_pid_stat(5); X where there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
-    except OSError:
-        return "X"
-
-
-def _thaws(pid: int) -> bool:
-    try:
-        return b"--thaw" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return True
 
 
 @contextlib.contextmanager
