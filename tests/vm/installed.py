@@ -16,6 +16,8 @@ from machine import (
     MORE,
     PATIENCE,
     TEXT,
+    at_rest,
+    counts_one_more,
     falls_asleep,
     get,
     group,
@@ -25,6 +27,7 @@ from machine import (
     run,
     shown,
     state,
+    totals,
     use_repository,
     wait_for,
     wait_until_frozen,
@@ -167,29 +170,35 @@ def thaw() -> None:
 
 
 def bus_restart() -> None:
-    """after a restart of the system bus the agent stops what is idle again"""
+    """after a restart of the system bus the agent stops what is idle again, counts that, and stops nothing in use"""
+    get(3401)
+    before, keeper = at_rest("shop"), main_pid("projctl-keeper.service")
     run("systemctl", "restart", "dbus.service")
     get(3400)
     falls_asleep("projctl-shop.service")
+    counts_one_more("shop", before)
+    assert main_pid("projctl-keeper.service") == keeper
 
 
 def clock_forward() -> None:
-    """a clock that jumps a day ahead stops nobody who is not idle"""
+    """a clock that jumps a day ahead stops nobody who is not idle, and what happens then is counted as ever"""
     get(3401)
-    before = main_pid("projctl-keeper.service")
+    shop, keeper, pid = at_rest("shop"), at_rest("keeper", asleep=False), main_pid("projctl-keeper.service")
     run("date", "--set", "+1 day")
     get(3400)
     falls_asleep("projctl-shop.service")
-    assert main_pid("projctl-keeper.service") == before
+    counts_one_more("shop", shop)
+    assert main_pid("projctl-keeper.service") == pid and totals("keeper") == keeper
 
 
 def clock_back() -> None:
-    """a clock that jumps a day back keeps nobody up who is idle"""
-    before = main_pid("projctl-keeper.service")
+    """a clock that jumps a day back keeps nobody up who is idle, and what happens then is counted as ever"""
+    shop, keeper, pid = at_rest("shop"), at_rest("keeper", asleep=False), main_pid("projctl-keeper.service")
     get(3400)
     run("date", "--set", "-1 day")
     falls_asleep("projctl-shop.service")
-    assert main_pid("projctl-keeper.service") == before
+    counts_one_more("shop", shop)
+    assert main_pid("projctl-keeper.service") == pid and totals("keeper") == keeper
 
 
 def upgrade() -> None:

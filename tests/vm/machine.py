@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import time
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,6 +116,44 @@ def metric(line: str) -> float:
         text.rpartition(" ")[2] for text in get(9753, "/metrics").splitlines() if text.startswith(f"{line} ")
     ]
     return float(values[0]) if values else 0.0
+
+
+def totals(name: str) -> tuple[float, float]:
+    """The starts and the idle stops of a project that the agent has counted."""
+    return (
+        metric(f'projctl_starts_total{{project="{name}"}}'),
+        metric(f'projctl_stops_total{{project="{name}",reason="idle"}}'),
+    )
+
+
+def happened(name: str) -> tuple[int, int]:
+    """The starts of a project by systemd's own entries, and the runs that the agent decided to stop as idle."""
+    run("journalctl", "--sync")
+    starts = entries("MESSAGE_ID=7d4958e842da4a758f6c1cdc7b36dcc5", "_PID=1", f"UNIT=projctl-{name}.service")
+    stops = entries(
+        "PROJCTL_EVENT=idle-stop", f"PROJCTL_PROJECT={name}", "_SYSTEMD_UNIT=projctl-agent.service"
+    )
+    return len(starts), len({entry["PROJCTL_INVOCATION_ID"] for entry in stops})
+
+
+def entries(*matches: str) -> list[dict[str, Any]]:
+    """Entries of the journal."""
+    return [json.loads(line) for line in run("journalctl", "--output=json", "--quiet", *matches).splitlines()]
+
+
+def at_rest(name: str, *, asleep: bool = True) -> tuple[float, float]:
+    """The totals of a project, asleep where it is to be, once all that happened is counted."""
+    if asleep:
+        falls_asleep(f"projctl-{name}.service")
+    wait_for(lambda: totals(name) == happened(name), f"all of {name} counted")
+    return totals(name)
+
+
+def counts_one_more(name: str, before: tuple[float, float]) -> None:
+    """Show that one start and one idle stop of a project have happened since, and that they are counted once."""
+    expected = before[0] + 1, before[1] + 1
+    assert happened(name) == expected, (happened(name), before)
+    wait_for(lambda: totals(name) == expected, f"{expected} counted of {name}")
 
 
 def use_repository(name: str) -> None:
