@@ -108,4 +108,4 @@ def _clears(pid: int) -> bool | None:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return None
-    return b"--thaw" in words if words[0] and not words[0].startswith(b"(") else None
+    return b"--thaw" in words if any(b"projctl" in word for word in words) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import random
 import time
@@ -59,8 +60,8 @@ def punctuality(stage: Soak) -> list[float]:
     late: list[float] = []
     for name, stops in stage.idle_stops().items():
         requests = stage.record.requests[stage.ports[name]]
-        begins = [*(request.began for request in requests[1:]), math.inf]
-        for used, begin in zip((request.ended for request in requests), begins, strict=True):
+        for request, following in itertools.pairwise([*requests, None]):
+            used, begin = request.ended, following.began if following else math.inf
             if begin - used > IDLE + LATE:
                 within = [when for when, _ in stops if used < when < begin]
                 late.append(min(within, default=math.inf) - used - IDLE)
