@@ -1,7 +1,8 @@
-"""Time to the first byte of a server that was frozen for seconds, beside the same one cold and warm."""
+"""Time to the first byte of a server that was frozen for seconds, beside the same one cold, warm, and at rest."""
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
 from typing import TYPE_CHECKING
@@ -21,26 +22,33 @@ ROUNDS, COLD = 25, 9
 FREEZE, FROST = 1.0, 3.0
 #: Longer than a server and those that wake it need to come to rest.
 REST = 0.05
+#: Each project has a twin that never freezes, and rests as long as the other one is frozen; how far its port is away.
+TWIN, AWAY = "-rested", 100
+KINDS = ("cold", "warm", "rested", "frozen")
 #: What was measured of a project, in seconds, by kind.
 Times = dict[str, list[float]]
 
 
 def run() -> None:
-    """time from connect to the first byte: cold, warm, and frozen by the agent for some seconds, in milliseconds"""
+    """time from connect to the first byte: cold, warm, rested for some seconds, frozen as long, in milliseconds"""
     with Lab.boot() as lab:
         stage = install_agent(lab)
-        policy = {"freeze": FREEZE, "stop": "never"}
-        apply(lab, {name: {**project, "idle": policy} for name, project in PROJECTS.items()})
         ports: dict[str, int] = {name: project["listen"] for name, project in PROJECTS.items()}
-        found: dict[str, Times] = {name: {"cold": [], "warm": [], "frozen": []} for name in ports}
+        freezing = {"idle": {"freeze": FREEZE, "stop": "never"}}
+        twins = {
+            f"{name}{TWIN}": {**project, "idle": "never", "listen": ports[name] + AWAY}
+            for name, project in PROJECTS.items()
+        }
+        apply(lab, {name: {**project, **freezing} for name, project in PROJECTS.items()} | twins)
+        found: dict[str, Times] = {name: {kind: [] for kind in KINDS} for name in ports}
         # In turn, so that whatever else the machine does meets all kinds.
         for number in range(ROUNDS):
             measure(stage, ports, found, cold=number < COLD)
         frosts = [frost for name in ports for frost in frosts_of(stage, name)]
         assert len(frosts) == ROUNDS * len(ports), "a frost that no connection ended"
     head = (
-        "server", "cold p50", "warm p50", "warm p95", "frozen p50", "frozen p95", "frozen p50 / warm p50",
-        "cold p50 / frozen p50",
+        "server", "cold p50", "warm p50", "rested p50", "rested p95", "frozen p50", "frozen p95",
+        "frozen p50 / warm p50", "frozen p50 / rested p50",
     )  # fmt: skip
     table.show(head, [row(name, times) for name, times in found.items()])
     print(f"\nfrozen for {min(frosts):.1f} to {max(frosts):.1f} s, {len(frosts)} times")
@@ -56,10 +64,13 @@ def measure(stage: Stage, ports: dict[str, int], found: dict[str, Times], *, col
             time.sleep(REST)
             warm = first_byte(stage.lab, port)
         found[name]["warm"].append(warm)
-    wait_for(lambda: {each["state"] for each in stage.status().values()} == {"frozen"}, "all frozen")
+        first_byte(stage.lab, port + AWAY)
+    wait_for(lambda: {stage.status()[name]["state"] for name in ports} == {"frozen"}, "all frozen")
     time.sleep(FROST)
-    for name, port in ports.items():
-        found[name]["frozen"].append(first_byte(stage.lab, port))
+    asked = [(name, "frozen", port) for name, port in ports.items()]
+    asked += [(name, "rested", port + AWAY) for name, port in ports.items()]
+    for name, kind, port in random.sample(asked, len(asked)):
+        found[name][kind].append(first_byte(stage.lab, port))
 
 
 def frosts_of(stage: Stage, name: str) -> list[float]:
@@ -71,7 +82,12 @@ def frosts_of(stage: Stage, name: str) -> list[float]:
 
 
 def row(name: str, times: Times) -> tuple[str, ...]:
-    cold, warm, frozen = (statistics.median(times[kind]) for kind in ("cold", "warm", "frozen"))
-    late = {kind: statistics.quantiles(times[kind], n=20)[-1] for kind in ("warm", "frozen")}
-    shown = (cold, warm, late["warm"], frozen, late["frozen"])
-    return (name, *(f"{1000 * value:.2f}" for value in shown), f"{frozen / warm:.2f}", f"{cold / frozen:.0f}")
+    cold, warm, rested, frozen = (statistics.median(times[kind]) for kind in KINDS)
+    late = {kind: statistics.quantiles(times[kind], n=20)[-1] for kind in ("rested", "frozen")}
+    shown = (cold, warm, rested, late["rested"], frozen, late["frozen"])
+    return (
+        name,
+        *(f"{1000 * value:.2f}" for value in shown),
+        f"{frozen / warm:.2f}",
+        f"{frozen / rested:.2f}",
+    )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from run import Run
 
 #: How often the agent is killed, and its helper.
-KILLS, HELPER_KILLS, PROJECTS = 140, 40, 30
+KILLS, HELPER_KILLS, PROJECTS = 200, 40, 30
 #: Disturbances between two lines about how far it is.
 TENTH = 10
 IDLE = 1.0
@@ -233,7 +233,7 @@ def told(count: int, details: object) -> str:
 
 
 def run_killed(run: Run) -> None:
-    """the agent killed with SIGKILL at 140 random moments and its helper at 40 while 30 projects are used and freeze"""
+    """the agent killed with SIGKILL at 200 random moments and its helper at 40 while 30 projects are used and freeze"""
     what = [KILLED[KILL]] * run.scaled(KILLS) + [KILLED[KILL_HELPER]] * run.scaled(HELPER_KILLS)
     random.shuffle(what)
     met = measure(run, what, 3.0, keeps_journal=True)
