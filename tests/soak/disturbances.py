@@ -44,7 +44,7 @@ class Disturbance(NamedTuple):
     """What happens, and whether it waits until something is frozen."""
 
     name: str
-    #: Returns the units that it left stopped.
+    #: A kill returns the units that it left frozen.
     act: Callable[[Soak], set[str] | None]
     meets_frost: bool = False
 
@@ -56,7 +56,7 @@ class Met:
     """
 
     frozen: dict[str, list[int]] = field(default_factory=lambda: collections.defaultdict(list))
-    left: list[str] = field(default_factory=list)
+    left: dict[str, list[str]] = field(default_factory=lambda: collections.defaultdict(list))
 
     def note(self, stage: Soak, what: Disturbance) -> None:
         """Count them, by the state of their processes, after a while where some must be."""
@@ -66,8 +66,16 @@ class Met:
         self.frozen[what.name].append(len(frozen))
 
     def rows(self) -> list[tuple[object, ...]]:
+        """As a table; what was left frozen is looked for after kills only."""
         return [
-            (name, len(each), sum(map(bool, each)), sum(each)) for name, each in sorted(self.frozen.items())
+            (
+                name,
+                len(each),
+                sum(map(bool, each)),
+                sum(each),
+                len(self.left[name]) if name in self.left else "-",
+            )
+            for name, each in sorted(self.frozen.items())
         ]
 
 
@@ -142,7 +150,10 @@ async def disturb(
     for number, each in enumerate(what, 1):
         await asyncio.sleep(random.uniform(0.2, most))
         await asyncio.to_thread(met.note, stage, each)
-        met.left += await asyncio.to_thread(each.act, stage) or ()
+        if (left := await asyncio.to_thread(each.act, stage)) is not None:
+            met.left[each.name] += left
+            if left:
+                tell(f"{each.name}: left frozen: {' '.join(sorted(left))}")
         if number % TENTH == 0:
             tell(f"{number} of {len(what)}, the last one: {each.name}")
     over.set()
@@ -179,21 +190,20 @@ def measure(run: Run, what: Sequence[Disturbance], most: float, *, keeps_journal
             ("idle stops counted", sum(stops.values())),
             ("stops of what was in use", told(len(wrong), wrong[:3])),
             ("still up a minute later", told(len(awake), awake)),
-            ("left frozen by a kill", told(len(met.left), met.left[:3])),
             ("processes still stopped then", told(len(stopped), stopped)),
             ("seconds frozen, counted", f"{seconds:.0f}"),
         ]
         if keeps_journal:
             rows += journal_rows(run, stage, starts, stops)
     run.show(("what", "figure"), rows)
-    run.show(("disturbance", "times", "with something frozen", "projects frozen then"), met.rows())
+    run.show(("disturbance", "times", "with something frozen", "projects frozen then", "left so"), met.rows())
     run.expect(not uncounted, "a start counted for each that a server tells of")
     # All sleep now, and nothing but the agent has stopped anything.
     run.expect(awake or starts == stops, "an idle stop counted for each start")
     run.expect(not lost, "no request lost")
     run.expect(not wrong, "nothing stopped that was in use")
     run.expect(not awake, "everything asleep a minute later")
-    run.expect(not met.left, "nothing left frozen by a kill")
+    run.expect(not any(met.left.values()), "nothing left frozen by a kill")
     run.expect(not stopped, "no process stopped a minute later")
     run.expect(seconds, "seconds frozen counted")
     run.expect(sum(map(sum, met.frozen.values())), "projects frozen when something happened")
