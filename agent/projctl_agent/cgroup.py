@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import psutil
 
@@ -104,13 +105,22 @@ def processes(place: Path) -> Iterator[int]:
 
 
 def _identities(place: Path, name: str) -> Iterator[int]:
+    for directory in _groups(place):
+        try:
+            lines = Path(directory, name).read_text().split()
+        except OSError:
+            continue  # one of many groups that goes meanwhile is no end of the others
+        yield from map(int, lines)
+
+
+def _groups(place: Path) -> Iterable[Path | str]:
     try:
         # A directory without others below it has two links; searching it would take longer than all else.
-        below = place.glob(f"*/**/{name}") if place.stat().st_nlink > 2 else ()
-        for path in [place / name, *below]:
-            yield from (int(line) for line in path.read_text().split())
+        if place.stat().st_nlink <= 2:
+            return [place]
     except OSError:
-        return
+        return []
+    return (directory for directory, _, _ in os.walk(place))
 
 
 def _number(path: Path) -> int | None:

@@ -53,15 +53,16 @@ class _Desk:
         self._stopping = stopping
         self._open = 0
         self._end: asyncio.TimerHandle | None = None
+        # systemd tells of changes before all is connected, when nothing can be frozen yet.
+        self._unit_changed: Callable[[str, dict[str, Any]], None] = lambda _unit, _changed: None
 
     async def connect(self) -> Bus:
         """Connect to systemd. Raises BusError."""
-        self._bus = await Bus.connect(Listener(self._unit_changed, lambda: None), user=False)
+        listener = Listener(lambda unit, changed: self._unit_changed(unit, changed), lambda: None)
+        self._bus = await Bus.connect(listener, user=False)
         self._freezer = Freezer(self._bus)
+        self._unit_changed = self._freezer.unit_changed
         return self._bus
-
-    def _unit_changed(self, unit: str, changed: dict[str, Any]) -> None:
-        self._freezer.unit_changed(unit, changed)
 
     def close(self) -> None:
         """Thaw everything and leave."""
