@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ class Freezing:
     settings: Settings
     invocation: str
     told: set[str] = field(default_factory=set)
+    _reclaiming: asyncio.Task[None] | None = None
 
     @property
     def frozen(self) -> bool:
@@ -49,7 +51,8 @@ class Freezing:
             if is_wanted:
                 await self.thaw("use")
         if self.settings.reclaim and self.frozen:
-            await self._reclaim()
+            # Whoever wants it to go on does not wait for that.
+            self._reclaiming = asyncio.get_running_loop().create_task(self._reclaim())
         return True
 
     async def _reclaim(self) -> None:

@@ -22,14 +22,14 @@ SHOP, BLOG = "projctl-shop.service", "projctl-blog.service"
 
 @contextlib.asynccontextmanager
 async def helper(path: Path) -> AsyncIterator[asyncio.Semaphore]:
-    """Answers one order for each permit, in their order: it refuses everything about BLOG."""
+    """Answers one order for each permit, in their order, and no reclaim: it refuses everything about BLOG."""
     permits, ended = asyncio.Semaphore(0), asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while line := await reader.readline():
-                await permits.acquire()
-                (unit,) = json.loads(line).values()
+                ((verb, unit),) = json.loads(line).items()
+                await (ended.wait() if verb == "reclaim" else permits.acquire())
                 answer = {"error": "it is in use"} if unit == BLOG else {"done": unit}
                 writer.write(json.dumps(answer).encode() + b"\n")
         finally:
@@ -98,5 +98,47 @@ def test_who_waits_when_it_ends_is_told(place: Path) -> None:
             wanted.close()
             with pytest.raises(BusError, match="it ended"):
                 await waiting
+
+    asyncio.run(act())
+
+
+def test_it_is_lost_only_when_it_answers_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders that fall due together are answered one after another, the last of them long after it was given."""
+    monkeypatch.setattr(orders, "_PATIENCE", 3.0)
+
+    async def act() -> None:
+        async with helper(place) as permits:
+            thawed = []
+            wanted = Orders(None, lambda service, _, reason: thawed.append((service, reason)))
+            services = [f"projctl-shop{number}.service" for number in range(4)]
+            freezing = [asyncio.ensure_future(wanted.freeze(service, "1")) for service in services]
+            for _ in services:
+                await asyncio.sleep(1)
+                permits.release()
+            await asyncio.gather(*freezing)
+            assert set(wanted.frozen) == set(services)
+            with pytest.raises(BusError, match="it ended"):
+                await wanted.thaw(services[0], "hold")
+            assert thawed == [(service, "lost") for service in services]
+            permits.release()
+            wanted.close()
+
+    asyncio.run(act())
+
+
+def test_a_reclaim_that_takes_long_holds_up_nothing(place: Path) -> None:
+    async def act() -> None:
+        async with helper(place) as permits:
+            wanted = Orders(None)
+            permits.release()
+            await wanted.freeze(SHOP, "1")
+            reclaiming = asyncio.ensure_future(wanted.reclaim(SHOP))
+            await asyncio.sleep(0.1)
+            permits.release()
+            async with asyncio.timeout(10):
+                await wanted.thaw(SHOP, "hold")
+            assert not reclaiming.done()
+            wanted.close()
+            await asyncio.gather(reclaiming, return_exceptions=True)
 
     asyncio.run(act())
