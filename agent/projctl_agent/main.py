@@ -47,7 +47,10 @@ def _run(*, user: bool) -> int:
 
     from projctl_agent import agent, journal, punctual
     from projctl_agent.bus import BusError
+    from projctl_agent.helper import processes
 
+    if user:  # else it is the helper that freezes, and begins with this
+        processes.sweep()
     scope = journal.user_scope() if user else journal.system_scope()
 
     async def work() -> None:
