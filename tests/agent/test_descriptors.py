@@ -77,7 +77,7 @@ def test_it_sees_every_descriptor_and_what_it_is(tmp_path: Path) -> None:
         distinct = len(expected["sockets"]) + len(expected["pipes"]) - 2
         watched = Process(process.pid, os.pidfd_open(process.pid))
         taken = Duplicates([watched])
-        assert len(taken._descriptors) == distinct
+        assert len(taken._holders) == distinct
         taken.close()
         watched.close()
 

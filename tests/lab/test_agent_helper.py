@@ -149,4 +149,4 @@ def test_it_has_only_the_rights_it_needs(stage: Stage) -> None:
     pid = properties(stage.lab, HELPER, "MainPID")["MainPID"]
     status = stage.lab.run(["cat", f"/proc/{pid}/status"]).stdout
     (bounding,) = (line.split()[1] for line in status.splitlines() if line.startswith("CapBnd:"))
-    assert int(bounding, 16) == 1 << 5 | 1 << 19  # CAP_KILL, CAP_SYS_PTRACE
+    assert int(bounding, 16) == 1 << 3 | 1 << 5 | 1 << 19  # CAP_FOWNER, CAP_KILL, CAP_SYS_PTRACE

@@ -17,7 +17,7 @@ from projctl.lab import Lab
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 AGENT, HELPER = "projctl-agent.service", "projctl-agent-helper.service"
 #: As soon as the agent could see that nobody uses it.
@@ -40,9 +40,6 @@ PROJECTS = {
     "ends": counting(5003, stop="3s"),
     "many": counting({"main": 5004, "other": 5005, "local": "/run/still.sock"}),
     "pair": counting("5006-5007") | {"instances": 2},
-    "workers": {
-        "path": str(APPS), "listen": 5008, "idle": SOON, "run": "gunicorn wsgi:app --workers 3 --timeout 2",
-    },
     "behind": {
         "path": str(APPS), "listen": 5009, "idle": SOON, "server": "proxy",
         "run": f"{sys.executable} -m http.server --bind 127.0.0.1 $PORT",
@@ -50,8 +47,20 @@ PROJECTS = {
     "closed": counting(5010),
     "lean": counting(5013, reclaim=True),
     "torn": counting(5014, stop="3s"),
+    "again": counting(5015),
     "pool": counting(5012) | {"warm": "always"},
     "loop": {"path": str(APPS), "listen": 5011, "idle": SOON, "run": "uvicorn asgi:app --loop uvloop"},
+}  # fmt: skip
+#: gunicorn with workers of each kind: longer frozen than they may be silent, and awake long enough to be ended for it.
+KINDS = {"one": "sync", "sync": "sync", "threads": "gthread", "async": "uvicorn.workers.UvicornWorker"}
+SILENT = 4
+PROJECTS |= {
+    name: {
+        "path": str(APPS), "listen": 5040 + number, "idle": {"freeze": "2s", "stop": "never"},
+        "run": f"gunicorn {'asgi' if name == 'async' else 'wsgi'}:app --timeout {SILENT} --worker-class {kind}"
+        f" --workers {1 if name == 'one' else 3}",
+    }
+    for number, (name, kind) in enumerate(KINDS.items())
 }  # fmt: skip
 #: What an administrator may order, by the name of the project that it is ordered for, each on a port of its own.
 JOBS = {
@@ -222,15 +231,40 @@ def test_each_instance_freezes_by_itself(stage: Stage) -> None:
     } == {"0"}
 
 
+def members(stage: Stage, name: str) -> set[str]:
+    group = stage.systemctl("show", "-P", "ControlGroup", f"projctl-{name}.service")
+    return set(stage.lab.run(["cat", f"/sys/fs/cgroup{group}/cgroup.procs"]).stdout.split())
+
+
+def no_longer_freeze(stage: Stage, names: Iterable[str]) -> None:
+    for name in names:
+        stage.write(f"projctl-{name}.service.d/no.conf", "[X-Projctl]\nIdleFreezeSec=\n")
+    stage.systemctl("daemon-reload")
+
+
 def test_gunicorn_keeps_its_workers(stage: Stage) -> None:
-    """Its arbiter would kill workers whose last sign of life is from before the frost."""
-    stage.get(5008)
-    wait_until_frozen(stage, "workers")
-    time.sleep(2.5)
-    assert stage.get(5008)
-    wait_until_frozen(stage, "workers")
-    said = stage.entries(_SYSTEMD_UNIT="projctl-workers.service")
-    assert not [entry["MESSAGE"] for entry in said if "TIMEOUT" in str(entry["MESSAGE"])]
+    """Its parent would end workers whose last sign of life is from before the frost, however that ends."""
+    for number in range(len(KINDS)):
+        assert stage.get(5040 + number)
+    before = {name: members(stage, name) for name in KINDS}
+    for end in (
+        lambda: [stage.get(5040 + number) for number in range(len(KINDS))],
+        lambda: stage.systemctl("restart", AGENT),
+        lambda: stage.systemctl("kill", "-s", "KILL", "--kill-whom=main", HELPER),
+        lambda: no_longer_freeze(stage, KINDS),
+    ):
+        for name in KINDS:
+            wait_until_frozen(stage, name)
+        time.sleep(SILENT + 1)
+        end()
+    expected = ["connection", "lost", "lost", "settings"]
+    for name in KINDS:
+        wait_for(lambda name=name: reasons(stage, name) == expected, f"{name} awake")  # type: ignore[misc]
+    time.sleep(2)
+    for name in KINDS:
+        said = stage.entries(_SYSTEMD_UNIT=f"projctl-{name}.service")
+        assert not [entry["MESSAGE"] for entry in said if "TIMEOUT" in str(entry["MESSAGE"])]
+    assert {name: members(stage, name) for name in KINDS} == before
 
 
 def test_what_is_warm_is_frozen_before_anybody_came(stage: Stage) -> None:
@@ -279,6 +313,47 @@ def test_nothing_stays_frozen_when_we_end(stage: Stage, unit: str, signal: str) 
     wait_for(lambda: process_state(stage, pid) == "S", "the server to go on")
     assert once(stage, 5001) == (number + 1, pid)
     wait_for(lambda: stage.systemctl("is-active", AGENT, check=False) == "active", "the agent back")
+
+
+def test_a_helper_that_hangs_is_ended_and_nothing_stays_frozen(stage: Stage) -> None:
+    number = once(stage, 5001)[0]
+    stage.write(f"{HELPER}.d/soon.conf", "[Service]\nWatchdogSec=3s\n")
+    stage.systemctl("daemon-reload")
+    stage.systemctl("restart", HELPER)
+    wait_until_frozen(stage, "still")
+    (pid,) = stage.show("projctl-still.service", "MainPID")
+    stage.systemctl("kill", "-s", "STOP", "--kill-whom=main", HELPER)
+    wait_for(lambda: process_state(stage, pid) == "S", "the server to go on")
+    assert once(stage, 5001) == (number + 1, pid)
+    stage.lab.run(["rm", f"/etc/systemd/system/{HELPER}.d/soon.conf"])
+    stage.systemctl("daemon-reload")
+    assert stage.entries(UNIT=HELPER, UNIT_RESULT="watchdog")
+
+
+def test_a_helper_that_begins_continues_what_it_finds_stopped(stage: Stage) -> None:
+    number, pid = once(stage, 5001)
+    stage.systemctl("stop", HELPER)
+    stage.lab.run(["kill", "-STOP", str(pid)])
+    wait_for(lambda: process_state(stage, pid) == "T", "the server stopped")
+    stage.systemctl("start", HELPER)
+    assert once(stage, 5001) == (number + 1, pid)
+
+
+def test_a_reload_leaves_it_the_same_and_a_new_manager_stops_it(stage: Stage) -> None:
+    reload = "[Service]\nExecReload=/bin/kill -HUP $MAINPID\n"
+    stage.write("projctl-again.service.d/reload.conf", reload)
+    stage.systemctl("daemon-reload")
+    number, pid = once(stage, 5015)
+    wait_until_frozen(stage, "again")
+    stage.systemctl("reload", "projctl-again.service")
+    assert once(stage, 5015) == (number + 1, pid)
+    wait_until_frozen(stage, "again")
+    stage.systemctl("daemon-reexec")
+    begun = time.monotonic()
+    stage.systemctl("stop", "projctl-again.service")
+    assert time.monotonic() - begun < 29
+    assert properties(stage.lab, "projctl-again.service", "Result")["Result"] == "success"
+    assert once(stage, 5015)[0] == 1
 
 
 def test_what_is_frozen_goes_on_before_the_last_look(stage: Stage) -> None:
@@ -343,3 +418,8 @@ def test_a_users_own_projects_freeze_without_a_helper() -> None:
         stage.systemctl("kill", "-s", "KILL", "--kill-whom=main", AGENT)
         wait_for(lambda: process_state(stage, pid) == "S", "the server to go on")
         assert once(stage, 5001) == (3, pid)
+        stage.systemctl("stop", AGENT)
+        lab.run(["kill", "-STOP", str(pid)])
+        wait_for(lambda: process_state(stage, pid) == "T", "the server stopped")
+        stage.systemctl("start", AGENT)
+        assert once(stage, 5001) == (4, pid)

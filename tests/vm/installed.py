@@ -35,7 +35,7 @@ from machine import (
 )
 
 SITE = Path("/srv/site")
-CAP_KILL, CAP_SYS_PTRACE = 5, 19
+CAP_FOWNER, CAP_KILL, CAP_SYS_PTRACE = 3, 5, 19
 ADDED = """\
 version: 1
 projects:
@@ -141,7 +141,7 @@ def freeze() -> None:
     assert full > 32 << 20
     wait_until_frozen("projctl-still.service")
     rights = Path(f"/proc/{main_pid('projctl-agent-helper.service')}/status").read_text()
-    assert f"CapBnd:\t{1 << CAP_KILL | 1 << CAP_SYS_PTRACE:016x}\n" in rights
+    assert f"CapBnd:\t{1 << CAP_FOWNER | 1 << CAP_KILL | 1 << CAP_SYS_PTRACE:016x}\n" in rights
     wait_for(lambda: number(place / "memory.current") < full / 2, "less memory in use")
     assert number(place / "memory.swap.current") > 16 << 20
     used = number(place / "cpu.stat", "usage_usec")

@@ -23,7 +23,7 @@ class Rung(NamedTuple):
     """What is done when one of the duplicates calls: `wake` in the thread at once, `told` in the loop afterwards."""
 
     duplicates: Duplicates
-    wake: Callable[[], None]
+    wake: Callable[[list[int]], None]
     told: Callable[[list[int]], None]
 
 
@@ -83,6 +83,6 @@ class Bell:
             # What calls can be asked only before the server takes it.
             if rung is None or not (ready := rung.duplicates.ready()):
                 return None
-            rung.wake()
+            rung.wake(ready)
             self._drop(number)
         return rung, ready

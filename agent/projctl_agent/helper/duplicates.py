@@ -34,16 +34,36 @@ class Duplicates:
 
     def __init__(self, processes: Iterable[Process]) -> None:
         self.epoll = select.epoll()
-        self._descriptors: list[int] = []
+        self._holders: dict[int, set[int]] = {}
+        self._listening: set[int] = set()
         try:
-            for descriptor in _channels(processes):
-                self._descriptors.append(descriptor)
-                if len(self._descriptors) > MOST:
-                    raise RefusedError(f"it has more than {MOST} sockets and pipes open")
-                self._watch(descriptor)
+            self._take(processes)
         except BaseException:
             self.close()
             raise
+
+    def _take(self, processes: Iterable[Process]) -> None:
+        """A duplicate of each socket and pipe that any of the processes has open, one for those they share."""
+        mounts = {descriptors.mount_of_sockets(), descriptors.mount_of_pipes()}
+        if None in mounts:
+            raise RefusedError("the kernel does not show which sockets it has open (before Linux 5.14)")
+        known: dict[File, int] = {}
+        for process in processes:
+            for number, file in _opened(process.pid):
+                if file.mount not in mounts:
+                    continue
+                if file not in known:
+                    known[file] = self._add(duplicate(process, number))
+                self._holders[known[file]].add(process.pid)
+
+    def _add(self, descriptor: int) -> int:
+        self._holders[descriptor] = set()
+        if len(self._holders) > MOST:
+            raise RefusedError(f"it has more than {MOST} sockets and pipes open")
+        if _listens(descriptor):
+            self._listening.add(descriptor)
+        self._watch(descriptor)
+        return descriptor
 
     def _watch(self, descriptor: int) -> None:
         """New bytes, connections and ends; room to send only where there is none now and the server waits for it."""
@@ -60,7 +80,15 @@ class Duplicates:
     def call(self) -> str | None:
         """What calls for the server now: a `connection`, or `bytes` on one; None for nothing."""
         ready = self.ready()
-        return what(ready) if ready else None
+        return self.what(ready) if ready else None
+
+    def what(self, ready: Iterable[int]) -> str:
+        """A `connection`, or `bytes` on one."""
+        return "bytes" if self._listening.isdisjoint(ready) else "connection"
+
+    def holders(self, ready: Iterable[int]) -> set[int]:
+        """The processes that have any of these open."""
+        return {pid for descriptor in ready for pid in self._holders[descriptor]}
 
     def ready(self) -> list[int]:
         """The descriptors that call for it now."""
@@ -69,15 +97,9 @@ class Duplicates:
     def close(self) -> None:
         """Close them all: a socket closes only when its last duplicate does."""
         self.epoll.close()
-        for descriptor in self._descriptors:
+        for descriptor in self._holders:
             os.close(descriptor)
-        self._descriptors.clear()
-
-
-def what(ready: Iterable[int]) -> str:
-    """A `connection`, or `bytes` on one."""
-    kinds = {_kind(descriptor) for descriptor in ready}
-    return "connection" if "connection" in kinds else "bytes"
+        self._holders.clear()
 
 
 def _is_pipe(descriptor: int) -> bool:
@@ -93,25 +115,11 @@ def _is_at_end(descriptor: int) -> bool:
         return False
 
 
-def _kind(descriptor: int) -> str:
+def _listens(descriptor: int) -> bool:
     if _is_pipe(descriptor):
-        return "bytes"
+        return False
     with socket.socket(fileno=os.dup(descriptor)) as found:
-        listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    return "connection" if listens else "bytes"
-
-
-def _channels(processes: Iterable[Process]) -> Iterator[int]:
-    """A duplicate of each socket and pipe that any of the processes has open, one for those they share."""
-    mounts = {descriptors.mount_of_sockets(), descriptors.mount_of_pipes()}
-    if None in mounts:
-        raise RefusedError("the kernel does not show which sockets it has open (before Linux 5.14)")
-    known: set[File] = set()
-    for process in processes:
-        for number, file in _opened(process.pid):
-            if file.mount in mounts and file not in known:
-                known.add(file)
-                yield _duplicate(process.descriptor, number)
+        return bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
 def _opened(pid: int) -> Iterator[tuple[int, File]]:
@@ -121,9 +129,12 @@ def _opened(pid: int) -> Iterator[tuple[int, File]]:
         raise RefusedError("the kernel does not show its descriptors to projctl-agent") from None
 
 
-def _duplicate(process: int, number: int) -> int:
-    """pidfd_getfd(2): our own descriptor for what another process has open under that number."""
-    found: int = _libc.syscall(_PIDFD_GETFD, process, number, 0)
+def duplicate(process: Process, number: int) -> int:
+    """pidfd_getfd(2): our own descriptor for what another process has open under that number.
+
+    Raises RefusedError where the kernel hands it out to nobody like us.
+    """
+    found: int = _libc.syscall(_PIDFD_GETFD, process.descriptor, number, 0)
     if found >= 0:
         return found
     code = ctypes.get_errno()

@@ -5,59 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from projctl_agent.helper import duplicates, ours, processes
+from projctl_agent.helper import ours, processes
 from projctl_agent.helper.bell import Bell, Rung
 from projctl_agent.helper.duplicates import Duplicates
+from projctl_agent.helper.frozen import Frozen
 from projctl_agent.helper.requests import RefusedError
 from projctl_agent.names import backend_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from projctl_agent.bus import Bus
-    from projctl_agent.helper.ours import Server
-    from projctl_agent.helper.processes import Process
 
 
-#: Seconds between two looks whether children take what came.
-_PAUSE = 0.01
-
-
-@dataclass(slots=True)
-class _Frozen:
-    """What is frozen by one order: the servers of a project, a proxy before its backend, and what watches them."""
-
-    tell: Callable[[str, str], None]
-    servers: list[Server] = field(default_factory=list)
-    held: list[Process] = field(default_factory=list)
-    leading: list[Process] = field(default_factory=list)
-    duplicates: Duplicates | None = None
-
-    def part(self) -> None:
-        """Tell parents of others from the rest, now: somebody waits when it thaws."""
-        parents = processes.parents(process.pid for process in self.held)
-        self.leading = [process for process in self.held if process.pid in parents]
-        self.held = [process for process in self.held if process.pid not in parents]
-
-    def wake(self) -> None:
-        """Continue all but the parents of others."""
-        for process in self.held:
-            process.go_on()
-
-    def let_go(self) -> None:
-        """Continue all, and watch it no longer."""
-        for process in (*self.held, *self.leading):
-            process.go_on()
-            process.close()
-        self.held.clear()
-        self.leading.clear()
-        if self.duplicates:
-            self.duplicates.close()
-            self.duplicates = None
+#: Bytes that are reclaimed at a time: nobody who goes on meanwhile loses more.
+_AT_A_TIME = 16 << 20
 
 
 class Freezer:
@@ -65,15 +31,14 @@ class Freezer:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._frozen: dict[str, _Frozen] = {}
-        self._waking: dict[asyncio.Task[None], _Frozen] = {}
+        self._frozen: dict[str, Frozen] = {}
         self._bell = Bell()
 
     async def freeze(self, service: str, tell: Callable[[str, str], None]) -> None:
         """Stop all processes of a project's server, and of a backend behind it. Raises RefusedError or BusError."""
         if service in self._frozen:
             raise RefusedError(f"{service} is frozen already")
-        frozen = self._frozen[service] = _Frozen(tell)
+        frozen = self._frozen[service] = Frozen(tell)
         try:
             await self._freeze(service, frozen)
         except BaseException as error:
@@ -84,10 +49,8 @@ class Freezer:
                 raise RefusedError(f"cannot stop its processes: {error}") from None
             raise
 
-    async def _freeze(self, service: str, frozen: _Frozen) -> None:
+    async def _freeze(self, service: str, frozen: Frozen) -> None:
         frozen.servers = await ours.servers(self._bus, service, backend_of(service))
-        if waking := [task for task, earlier in self._waking.items() if earlier.servers == frozen.servers]:
-            await asyncio.wait(waking)
         for server in frozen.servers:
             await processes.stop(server.place, frozen.held)
         frozen.duplicates = Duplicates(frozen.held)
@@ -100,21 +63,28 @@ class Freezer:
         told = partial(self._called, service, frozen)
         self._bell.hang(Rung(frozen.duplicates, frozen.wake, told), asyncio.get_running_loop())
 
-    def _called(self, service: str, frozen: _Frozen, ready: list[int]) -> None:
+    def _called(self, service: str, frozen: Frozen, ready: list[int]) -> None:
         if self._frozen.get(service) is not frozen:
             return  # somebody else has let it go on meanwhile
         self._forget(service)
-        frozen.tell(service, duplicates.what(ready))
-        task = asyncio.get_running_loop().create_task(_follow(frozen))
-        self._waking[task] = frozen
-        task.add_done_callback(self._waking.pop)
+        reason = frozen.duplicates.what(ready) if frozen.duplicates else "bytes"
+        frozen.let_go()
+        frozen.tell(service, reason)
 
     def thaw(self, service: str) -> None:
         """Let it go on; no error where it is not frozen. One that is just being frozen follows when that is through."""
-        if (frozen := self._forget(service)) and frozen.duplicates:
+        self._end([service])
+
+    def _end(self, services: Iterable[str]) -> None:
+        ended = [frozen for service in services if (frozen := self._forget(service)) and frozen.duplicates]
+        for frozen in ended:
+            frozen.go_on()
+        if any(frozen.leading for frozen in ended):
+            time.sleep(processes.HEAD_START)
+        for frozen in ended:
             frozen.let_go()
 
-    def _forget(self, service: str) -> _Frozen | None:
+    def _forget(self, service: str) -> Frozen | None:
         frozen = self._frozen.pop(service, None)
         if frozen and frozen.duplicates:
             self._bell.take_down(frozen.duplicates)
@@ -125,53 +95,36 @@ class Freezer:
         if not (frozen := self._frozen.get(service)):
             raise RefusedError(f"{service} is not frozen")
         for server in frozen.servers:
-            await asyncio.to_thread(_reclaim, server)
+            await asyncio.to_thread(_reclaim, server.place, lambda: self._frozen.get(service) is frozen)
 
     def unit_changed(self, unit: str, changed: dict[str, Any]) -> None:
         """A stop, a reload or an end needs processes that run."""
         if changed.get("ActiveState", "active") == "active":
             return
         for service in [service for service in self._frozen if unit in {service, backend_of(service)}]:
-            tell = self._frozen[service].tell
-            self.thaw(service)
-            tell(service, "systemd")
-        for frozen in self._waking.values():
-            if any(unit == server.unit for server in frozen.servers):
+            frozen = self._frozen[service]
+            self._forget(service)
+            if frozen.duplicates:
                 frozen.let_go()
+            frozen.tell(service, "systemd")
 
     def release(self, tell: Callable[[str, str], None]) -> None:
         """Thaw all that this one asked for; it does not listen any more."""
-        for service in [service for service, frozen in self._frozen.items() if frozen.tell == tell]:
-            self.thaw(service)
+        self._end([service for service, frozen in self._frozen.items() if frozen.tell == tell])
 
     def close(self) -> None:
         """Thaw everything; when it returns, all is done."""
-        leading = [*self._waking.values()]
-        for service in list(self._frozen):
-            if (frozen := self._forget(service)) and frozen.duplicates:
-                frozen.wake()
-                leading.append(frozen)
-        if any(frozen.leading for frozen in leading):
-            time.sleep(processes.HEAD_START)
-        for frozen in leading:
-            frozen.let_go()
+        self._end(list(self._frozen))
         self._bell.close()
 
 
-async def _follow(frozen: _Frozen) -> None:
-    """Let parents go when their children had time to give a sign of life, or when none of these takes what came."""
-    deadline = time.monotonic() + processes.HEAD_START
-    while frozen.leading and frozen.duplicates and time.monotonic() < deadline:
-        await asyncio.sleep(_PAUSE)
-        if frozen.duplicates and frozen.duplicates.call():
-            break
-    frozen.let_go()
-
-
-def _reclaim(server: Server) -> None:
-    file = server.place / "memory.reclaim"
+def _reclaim(place: Path, is_frozen: Callable[[], bool]) -> None:
+    file = place / "memory.reclaim"
     if not file.exists():
         raise RefusedError("the kernel reclaims no memory here")
     # It gives as much as it can, and calls the rest an error.
     with contextlib.suppress(OSError):
-        file.write_text((server.place / "memory.current").read_text())
+        left = int((place / "memory.current").read_text())
+        while left > 0 and is_frozen():
+            file.write_text(str(min(left, _AT_A_TIME)))
+            left -= _AT_A_TIME

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import time
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from projctl_agent import cgroup
+from projctl_agent.helper import signs
 from projctl_agent.helper.requests import RefusedError
 
 if TYPE_CHECKING:
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
 _ROUNDS = 5
 #: Seconds for a process to stop: one that waits for a disk does so later.
 _PATIENCE = 1.0
-#: Seconds that children run before their parents do, at the most: gunicorn's workers give a sign of life a second, and
-#: their parent would kill those whose last one is from before the freeze.
-HEAD_START = 1.5
+#: Seconds that children run before their parents do: a parent that was stopped while it waited for a child's answer
+#: finds its patience over when it goes on.
+HEAD_START = 0.01
+#: The control group of a user's own manager: what is above it is the system's.
+_MANAGER = re.compile(r"user@\d+\.service")
 _STOPPED, _GONE = frozenset("Tt"), frozenset("ZXx")
 
 
@@ -96,25 +100,46 @@ def _stat(pid: int) -> tuple[str, int]:
     return state, int(parent)
 
 
-def parents(pids: Iterable[int]) -> set[int]:
-    """Those among the processes that are parents of others among them."""
+def families(pids: Iterable[int]) -> dict[int, set[int]]:
+    """Those among the processes that are parents of others among them, and the children of each."""
     pids = set(pids)
-    return {_stat(pid)[1] for pid in pids} & pids
+    found: dict[int, set[int]] = {}
+    for pid in pids:
+        if (parent := _stat(pid)[1]) in pids:
+            found.setdefault(parent, set()).add(pid)
+    return found
 
 
 def sweep() -> None:
     """Continue whatever is stopped below projctl.slice of the manager that this program runs under."""
     stopped = {pid for pid in cgroup.processes(_slice()) if _state(pid) in _STOPPED}
-    leading = parents(stopped)
-    for turn in (stopped - leading, leading):
-        for pid in turn:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGCONT)
-        if leading and turn is not leading:
-            time.sleep(HEAD_START)
+    leading = families(stopped)
+    for pid in stopped - leading.keys():
+        _continue(pid)
+    if leading:
+        time.sleep(HEAD_START)
+    for pid in leading:
+        _renew(pid)
+        _continue(pid)
+
+
+def _continue(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGCONT)
+
+
+def _renew(pid: int) -> None:
+    with contextlib.suppress(OSError):
+        process = Process(pid, os.pidfd_open(pid))
+        found = signs.find(process)
+        signs.renew(found)
+        for descriptor in (*found, process.descriptor):
+            os.close(descriptor)
 
 
 def _slice() -> Path:
-    """The nearest projctl.slice above this process's own control group."""
-    above = (parent / "projctl.slice" for parent in cgroup.directory(cgroup.of("self")).parents)
-    return next((place for place in above if place.is_dir()), cgroup.directory("/projctl.slice"))
+    """The nearest projctl.slice above this process's own control group, none of the system's for a user's manager."""
+    above = list(cgroup.directory(cgroup.of("self")).parents)
+    manager = next((n for n, place in enumerate(above) if _MANAGER.fullmatch(place.name)), len(above))
+    slices = [place / "projctl.slice" for place in above[: manager + 1]]
+    return next((place for place in slices if place.is_dir()), slices[-1])
