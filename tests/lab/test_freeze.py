@@ -332,26 +332,29 @@ def test_a_helper_that_hangs_is_ended_and_nothing_stays_frozen(stage: Stage) -> 
 
 def test_a_helper_that_begins_continues_what_it_finds_stopped(stage: Stage) -> None:
     number, pid = once(stage, 5001)
-    stage.systemctl("stop", HELPER)
+    stage.systemctl("stop", AGENT, HELPER)
     stage.lab.run(["kill", "-STOP", str(pid)])
     wait_for(lambda: process_state(stage, pid) == "T", "the server stopped")
     stage.systemctl("start", HELPER)
+    wait_for(lambda: process_state(stage, pid) == "S", "the server to go on")
+    stage.systemctl("start", AGENT)
     assert once(stage, 5001) == (number + 1, pid)
 
 
 def test_a_reload_leaves_it_the_same_and_a_new_manager_stops_it(stage: Stage) -> None:
-    reload = "[Service]\nExecReload=/bin/kill -HUP $MAINPID\n"
-    stage.write("projctl-again.service.d/reload.conf", reload)
+    """The reload waits until it goes on; to be sure of the stop, it is frozen when the manager is another."""
+    wait = "while grep -q ^State:.T /proc/$MAINPID/status; do sleep 0.1; done; kill -HUP $MAINPID"
+    stage.write("projctl-again.service.d/reload.conf", f"[Service]\nExecReload=/bin/sh -c '{wait}'\n")
     stage.systemctl("daemon-reload")
     number, pid = once(stage, 5015)
     wait_until_frozen(stage, "again")
     stage.systemctl("reload", "projctl-again.service")
+    wait_for(lambda: reasons(stage, "again") == ["systemd"], "awake for its reload")
     assert once(stage, 5015) == (number + 1, pid)
-    wait_until_frozen(stage, "again")
     stage.systemctl("daemon-reexec")
-    begun = time.monotonic()
+    wait_until_frozen(stage, "again")
     stage.systemctl("stop", "projctl-again.service")
-    assert time.monotonic() - begun < 29
+    wait_for(lambda: reasons(stage, "again")[-1:] == ["systemd"], "awake for its stop")
     assert properties(stage.lab, "projctl-again.service", "Result")["Result"] == "success"
     assert once(stage, 5015)[0] == 1
 
