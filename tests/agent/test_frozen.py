@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from projctl_agent import cgroup
-from projctl_agent.helper import processes
+from projctl_agent.helper import freezer, processes
 from projctl_agent.helper.duplicates import Duplicates
 from projctl_agent.helper.frozen import Frozen
 from projctl_agent.helper.processes import Process
@@ -143,3 +143,19 @@ def test_a_sweep_is_for_projects_of_the_manager_above(
     finally:
         one.kill()
         one.wait()
+
+
+def test_a_reclaim_ends_when_its_server_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "memory.current").write_text(f"{1 << 30}\n")
+    os.mkfifo(tmp_path / "memory.reclaim")
+    still, written = iter([True, True, False]), []
+
+    def is_frozen() -> bool:
+        written.append(reader.readline())
+        return next(still)
+
+    number = os.open(tmp_path / "memory.reclaim", os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(number) as reader:
+        freezer._reclaim(tmp_path, is_frozen)
+        written.append(reader.readline())
+    assert written == ["", "16777216", "16777216", ""]
