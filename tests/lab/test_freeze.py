@@ -51,14 +51,15 @@ PROJECTS = {
     "pool": counting(5012) | {"warm": "always"},
     "loop": {"path": str(APPS), "listen": 5011, "idle": SOON, "run": "uvicorn asgi:app --loop uvloop"},
 }  # fmt: skip
-#: gunicorn with workers of each kind: longer frozen than they may be silent, and awake long enough to be ended for it.
+#: gunicorn of another user with workers of each kind: frozen for longer than they may be silent, and awake for long
+#: enough to be ended for it.
 KINDS = {"one": "sync", "sync": "sync", "threads": "gthread", "async": "uvicorn.workers.UvicornWorker"}
 SILENT = 4
 PROJECTS |= {
     name: {
         "path": str(APPS), "listen": 5040 + number, "idle": {"freeze": "2s", "stop": "never"},
         "run": f"gunicorn {'asgi' if name == 'async' else 'wsgi'}:app --timeout {SILENT} --worker-class {kind}"
-        f" --workers {1 if name == 'one' else 3}",
+        f" --workers {1 if name == 'one' else 3}", "user": "nobody",
     }
     for number, (name, kind) in enumerate(KINDS.items())
 }  # fmt: skip
