@@ -155,8 +155,8 @@ class Orders:
         """Whatever ends the connection: the helper has thawed all of it."""
         if session is self._session:
             self._session = None
-            for service in list(self.frozen):
-                self._told(service, "lost")
+        for service in list(self.frozen):
+            self._told(service, "lost")
 
     async def _ask(self, verb: Verb, what: str | list[int]) -> dict[str, Any]:
         self._asking += 1
