@@ -41,7 +41,7 @@ class Observation:
 
     Bytes and packets that came in are sums over all counting sockets, since nothing goes out without an answer;
     `counted` is whether each of them has a counter.
-    `connections` are the identities of established connections, None when they could not be read; `received` and
+    `connections` are the identities of open connections, None when they could not be read; `received` and
     `sent` are the seconds since data last came in and went out on any of them, `segments` how many packets all of them
     have taken, `segments_before` the same of a table that was read before the packets were; `opaque` is how many of
     them do not tell that. `queue` counts connections not accepted yet, `cpu_seconds` is the CPU used so far, None when

@@ -15,8 +15,9 @@ _NETLINK_SOCK_DIAG = 4
 _TCP_DIAG, _SOCK_DIAG_BY_FAMILY = 18, 20
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _DUMP_REQUEST = 0x301
-_ESTABLISHED, _TIME_WAIT, _LISTEN = 1, 6, 10
-_STATES = 1 << _ESTABLISHED | 1 << _LISTEN
+_ESTABLISHED, _TIME_WAIT, _CLOSE_WAIT, _LISTEN = 1, 6, 8, 10
+#: A client that has said all it will (CLOSE_WAIT) may well wait for the answer.
+_STATES = 1 << _ESTABLISHED | 1 << _CLOSE_WAIT | 1 << _LISTEN
 _BYTECODE_ATTRIBUTE = 1
 _TCP_INFO_ATTRIBUTE, _GROUP_ATTRIBUTE = 2, 21
 _OP_JUMP, _OP_SOURCE_PORT_IS, _OP_DESTINATION_PORT_IS = 1, 11, 12
@@ -40,8 +41,9 @@ _PADDED = 3
 
 @dataclass(slots=True)
 class Traffic:
-    """Established connections by identity, milliseconds since data last came in and went out on any of them.
+    """Open connections by identity, milliseconds since data last came in and went out on any of them.
 
+    Those that the client has closed on its side are open until the server closes them, too.
     `segments` is how many packets all of them have taken; `opaque` counts those that do not tell when, `queue` those
     that are not accepted yet; `listeners` has the inodes of the sockets that listen.
     """
@@ -87,7 +89,7 @@ class _Row(NamedTuple):
 
     port: int
     address: bytes
-    listens: bool
+    state: int
     identity: int
     queue: int
     received_ms: int | None
@@ -112,7 +114,7 @@ def _sorted_out(by_port: Mapping[int, list[_Row]], listeners: Listeners) -> Traf
     wanted, groups = set(listeners.endpoints), listeners.groups
     every = (row for port in {endpoint.port for endpoint in wanted} for row in by_port.get(port, ()))
     rows = [row for row in every if _is_wanted(row, wanted)]
-    told = {row.port for row in rows if row.listens and row.group in groups}
+    told = {row.port for row in rows if row.state == _LISTEN and row.group in groups}
     found = Traffic()
     for row in rows:
         if row.port not in told or row.group in groups:
@@ -236,14 +238,16 @@ def _tcp_row(message: memoryview) -> _Row:
             (group,) = struct.unpack_from("=Q", payload)
     address = _plain_address(source[:4] if family == socket.AF_INET else source)
     port = socket.ntohs(port)
-    return _Row(port, address, state == _LISTEN, cookie, queue, received, sent, group, inode, segments)
+    return _Row(port, address, state, cookie, queue, received, sent, group, inode, segments)
 
 
 def _add_tcp(found: Traffic, row: _Row) -> None:
-    if row.listens:
+    if row.state == _LISTEN:
         found.queue += row.queue
         found.listeners.add(row.inode)
         return
+    if row.state == _CLOSE_WAIT and not row.inode:
+        return  # no process has accepted it: it is in the queue and nowhere else
     found.connections.add(row.identity)
     found.opaque += row.received_ms is None
     found.received_ms = _younger(found.received_ms, row.received_ms)

@@ -47,6 +47,18 @@ def test_a_queued_connection_is_counted_until_it_is_accepted(stack: ExitStack) -
     assert (found.queue, len(found.connections)) == (0, 1)
 
 
+def test_a_client_that_only_listens_any_more_counts_once_it_is_accepted(stack: ExitStack) -> None:
+    server, port = listen(stack)
+    client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+    client.shutdown(socket.SHUT_WR)
+    found = traffic(Endpoint(port))
+    assert (found.queue, found.connections) == (1, set())
+    accepted = stack.enter_context(server.accept()[0])
+    assert len(traffic(Endpoint(port)).connections) == 1
+    accepted.close()
+    assert traffic(Endpoint(port)).connections == set()
+
+
 def test_each_direction_has_the_age_of_its_last_data(stack: ExitStack) -> None:
     server, port = listen(stack)
     client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))

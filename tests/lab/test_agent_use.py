@@ -29,12 +29,13 @@ IDLE, USED = 2.0, 5.0
 USED_FOR_A_WHILE = {
     "download": "bytes",
     "upload": "bytes",
+    "report": "bytes",
     "batch": "cpu",
     "job": "program",
     "lock": "program",
 }
 #: Used no more, though connections to them stay open or are opened anew.
-LEFT_OPEN = ("mute", "pool", "polled", "gone")
+LEFT_OPEN = ("mute", "pool", "polled", "gone", "stuck")
 #: Kept up for as long as the story goes on.
 KEPT = ("chat", "pooled", "never", "held")
 SHORT, SILENT = {"stop": "2s", "hold_connections": "1s"}, {"stop": "2s", "hold_connections": 0}
@@ -55,6 +56,8 @@ PROJECTS = {
     "held": server(listen=5014, idle="2s"),
     "brief": server(listen=5015, idle="2s"),
     "sleeper": server(listen=5016, idle="2s"),
+    "report": server(listen=5017, idle="2s"),
+    "stuck": server(listen=5018, idle=SHORT),
 }
 KEEPALIVE = "[Socket]\nKeepAliveTimeSec=1\nKeepAliveIntervalSec=1\nKeepAliveProbes=2\n"
 NGINX = """
@@ -100,6 +103,8 @@ class Story:
         projctl(self.stage.lab, "hold", "brief", f"{USED:g}s")
         self._in_background("download", lambda: self.stage.get(5003, f"/drip?seconds={USED:g}"))
         self._in_background("upload", self._upload)
+        self._in_background("report", self._wait_for_report)
+        self._ask_and_close(5018, 1000)
         for name, port, path in (("batch", 5005, "burn"), ("job", 5006, "awake"), ("lock", 5007, "lock")):
             self.stage.get(port)
             self.ended[name] = time.time() + USED
@@ -134,6 +139,17 @@ class Story:
                 time.sleep(USED / 10)
                 connection.sendall(b".")
             assert b"200" in connection.recv(4096)
+
+    def _ask_and_close(self, port: int, seconds: float) -> socket.socket:
+        """A connection on which all is said, and that its client closes on its side; the server takes its time."""
+        connection: socket.socket = self._stack.enter_context(self.stage.lab.connect(port))
+        connection.sendall(f"GET /hold?seconds={seconds:g} HTTP/1.0\r\n\r\n".encode())
+        connection.shutdown(socket.SHUT_WR)
+        return connection
+
+    def _wait_for_report(self) -> None:
+        answer = self._ask_and_close(5017, USED).makefile("rb").read()
+        assert b"pid" in answer
 
     def _poll(self) -> None:
         """As a health checker does, until the port closes with the project; one connection is open all the time."""
