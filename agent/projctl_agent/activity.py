@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from projctl_agent import cgroup, locks, sockdiag, usage
 from projctl_agent.bus import SERVICE, SOCKET, UNIT, Bus
 from projctl_agent.idle import Observation
+from projctl_agent.locks import Held
 from projctl_agent.sockdiag import Endpoint, Listeners, Traffic
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ async def observe(
     counted = received is not None and not target.paths
     gapless = counted and before is not None and before.counted and before.epoch == target.epoch
     taken = time.monotonic()
+    program = _program(target, before)
     return Observation(
         taken=taken,
         bytes_in=received or 0,
@@ -101,7 +103,8 @@ async def observe(
         packets=packets if counted else 0,
         segments=seen.segments,
         segments_before=seen.segments if segments is None else segments,
-        program_held=None if target.lock is None else locks.held(target.lock),
+        program_held=program.at,
+        program_changed=program.changed,
         epoch=target.epoch,
         closed=None if gapless else _closed(target),
     )
@@ -144,6 +147,11 @@ async def _read_in_turn(bus: Bus, table: Table, target: Target, known: int | Non
         return _Reading(received, packets, first, read)
     traffic, read = await _traffic(table, target), time.monotonic()
     return _Reading(received, packets, traffic, read, first.segments if first else 0)
+
+
+def _program(target: Target, before: Observation | None) -> Held:
+    known = Held(before.program_held, before.program_changed) if before else Held()
+    return Held() if target.lock is None else locks.held(target.lock, known)
 
 
 def _closed(target: Target) -> float | None:

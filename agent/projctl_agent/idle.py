@@ -46,7 +46,7 @@ class Observation:
     have taken, `segments_before` the same of a table that was read before the packets were; `opaque` is how many of
     them do not tell that. `queue` counts connections not accepted yet, `cpu_seconds` is the CPU used so far, None when
     not known; `mixed` is whether sockets that do not count cause some of it. `program_held` is when
-    a program of the project last held it awake.
+    a program of the project last held it awake, `program_changed` the time of its file by which that is known.
     `epoch` is when systemd loaded its units (microseconds): what moves while it does so again is not counted;
     `closed` is the seconds since a connection was closed, looked for only where counters do not tell.
     """
@@ -62,6 +62,7 @@ class Observation:
     cpu_seconds: float | None
     mixed: bool = False
     program_held: float | None = None
+    program_changed: float | None = None
     epoch: int = 0
     closed: float | None = None
     packets: int | None = 0

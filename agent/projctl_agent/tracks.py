@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_VERSION = 5
+_VERSION = 6
 
 
 def dump(tracks: Mapping[str, Track]) -> str:
@@ -53,7 +53,7 @@ def _track(
 def _observation(
     *, taken: object, bytes_in: object, counted: object, connections: object, received: object,
     sent: object, opaque: object, queue: object, cpu_seconds: object, mixed: object, program_held: object,
-    epoch: object, closed: object,
+    program_changed: object, epoch: object, closed: object,
     packets: object, segments: object, segments_before: object,
 ) -> Observation:  # fmt: skip
     if (
@@ -74,6 +74,7 @@ def _observation(
         cpu_seconds=_number_or_none(cpu_seconds),
         mixed=mixed,
         program_held=_number_or_none(program_held),
+        program_changed=_number_or_none(program_changed),
         epoch=count(epoch),
         closed=_number_or_none(closed),
         packets=None if packets is None else count(packets),

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from projctl_agent import holds, locks
 from projctl_agent.clock import Clock
 from projctl_agent.holds import Hold, Holds
+from projctl_agent.locks import Held
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,14 +140,14 @@ def test_without_a_directory_nothing_is_kept() -> None:
 def is_locked(file: Path) -> bool:
     """Whether somebody holds it right now."""
     before = time.monotonic()
-    held = locks.held(file)
+    held = locks.held(file, Held()).at
     return held is not None and held >= before
 
 
 @pytest.mark.parametrize("kind", [fcntl.LOCK_SH, fcntl.LOCK_EX])
 def test_a_lock_is_seen_until_it_ends(tmp_path: Path, kind: int) -> None:
     file = tmp_path / "hold"
-    assert locks.held(file) is None
+    assert locks.held(file, Held()) == Held()
     file.touch()
     os.utime(file, (time.time() - 100,) * 2)
     with file.open() as opened:
@@ -154,7 +155,7 @@ def test_a_lock_is_seen_until_it_ends(tmp_path: Path, kind: int) -> None:
         assert is_locked(file)
         fcntl.flock(opened, fcntl.LOCK_UN)
         assert not is_locked(file)
-        assert locks.held(file) == pytest.approx(time.monotonic() - 100, abs=5)
+        assert locks.held(file, Held()).at == pytest.approx(time.monotonic() - 100, abs=5)
 
 
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
@@ -180,10 +181,17 @@ def test_what_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
         assert not is_locked(link)
 
 
-def test_a_time_in_the_future_is_now_at_the_most(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [1e6, -1e6])
+def test_the_time_of_a_file_is_taken_by_the_clock_once(tmp_path: Path, step: float) -> None:
+    """However the clock is set afterwards; in the future it is now at the most."""
     file = tmp_path / "hold"
     file.touch()
-    os.utime(file, (time.time() + 1e6,) * 2)
-    held = locks.held(file)
-    assert held is not None
-    assert held <= time.monotonic()
+    os.utime(file, (time.time() + step,) * 2)
+    first = locks.held(file, Held())
+    assert first.at == pytest.approx(time.monotonic() + min(0, step), abs=5)
+    assert locks.held(file, first) == first
+    before = time.monotonic()
+    os.utime(file, (time.time() + 2e6,) * 2)
+    again = locks.held(file, first)
+    assert again.at is not None
+    assert again.at >= before

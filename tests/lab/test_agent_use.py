@@ -34,8 +34,8 @@ USED_FOR_A_WHILE = {
     "job": "program",
     "lock": "program",
 }
-#: Used no more, though connections to them stay open or are opened anew.
-LEFT_OPEN = ("mute", "pool", "polled", "gone", "stuck")
+#: Used no more, though connections to them stay open or are opened anew, or it seems that a program holds them.
+LEFT_OPEN = ("mute", "pool", "polled", "gone", "stuck", "ahead")
 #: Kept up for as long as the story goes on.
 KEPT = ("chat", "pooled", "never", "held")
 SHORT, SILENT = {"stop": "2s", "hold_connections": "1s"}, {"stop": "2s", "hold_connections": 0}
@@ -58,6 +58,7 @@ PROJECTS = {
     "sleeper": server(listen=5016, idle="2s"),
     "report": server(listen=5017, idle="2s"),
     "stuck": server(listen=5018, idle=SHORT),
+    "ahead": server(listen=5019, idle="2s"),
 }
 KEEPALIVE = "[Socket]\nKeepAliveTimeSec=1\nKeepAliveIntervalSec=1\nKeepAliveProbes=2\n"
 NGINX = """
@@ -97,10 +98,12 @@ class Story:
 
     def tell(self) -> None:
         """Begin all uses at once."""
-        for port in (5013, 5014, 5015, 5010):
+        for port in (5013, 5014, 5015, 5010, 5019):
             self.stage.get(port)
         self._in_background("polled", self._poll)
         projctl(self.stage.lab, "hold", "brief", f"{USED:g}s")
+        # A program let go of it, and then the clock was set back.
+        self.stage.lab.run(["touch", "--date=tomorrow", "/run/projctl/ahead/hold"])
         self._in_background("download", lambda: self.stage.get(5003, f"/drip?seconds={USED:g}"))
         self._in_background("upload", self._upload)
         self._in_background("report", self._wait_for_report)
