@@ -267,14 +267,16 @@ def _time_start(totals: Totals, run: Run, entry: Entry) -> Figures:
 
 
 def _reason(totals: Totals, run: Run, entry: Entry) -> str:
-    if run.out_of_memory or entry.result == "oom-kill":
+    if entry.result == "oom-kill":
         return "oom"
     if run.ordered:
         return run.ordered
-    if entry.result == "timeout":
-        if not run.active:
-            return "start_timeout"
+    if entry.result == "timeout" and run.active:
         return "stop_timeout" if run.stopping else "max_runtime"
+    if run.out_of_memory and entry.kind is Kind.FAILURE:
+        return "oom"  # one that lost a process and went on ends for another reason
+    if entry.result == "timeout":
+        return "start_timeout"
     if entry.kind is Kind.FAILURE:
         return "health" if run.probe_failed else "crash"
     if not run.stopping and _is_decided(totals, entry):

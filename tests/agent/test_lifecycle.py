@@ -62,6 +62,14 @@ def test_a_run_that_goes_on_is_a_start_without_a_stop() -> None:
     [
         ([entry(Kind.STARTED), entry(Kind.FAILURE, result="oom-kill")], "oom"),
         ([entry(Kind.STARTED), entry(Kind.OUT_OF_MEMORY), entry(Kind.FAILURE, result="signal")], "oom"),
+        # One that went on without the process that was killed ends for what ends it.
+        ([entry(Kind.STARTED), entry(Kind.OUT_OF_MEMORY), entry(Kind.FAILURE, result="timeout")], "max_runtime"),
+        ([entry(Kind.STARTED), entry(Kind.OUT_OF_MEMORY), entry(Kind.SUCCESS)], "exit"),
+        (
+            [entry(Kind.STARTED), entry(Kind.OUT_OF_MEMORY), entry(Kind.IDLE_STOP), entry(Kind.STOPPING),
+             entry(Kind.SUCCESS)],
+            "idle",
+        ),
         ([entry(Kind.STARTED), entry(Kind.FAILURE, result="watchdog")], "crash"),
         ([entry(Kind.FAILURE, result="resources")], "crash"),
         ([entry(Kind.STARTED), entry(Kind.STOPPING), entry(Kind.FAILURE, result="timeout")], "stop_timeout"),
