@@ -36,6 +36,7 @@ def test_new_units_cost_no_reload() -> None:
     assert sorted(plan.write) == sorted(FILES)
     assert not plan.reload and not plan.stop
     assert plan.start == ("projctl-shop.socket",) and set(plan.link) == LINKS
+    assert plan.moved == {"shop"}
     assert {step.sign for step in plan.steps} == {"+"}
 
 
@@ -56,12 +57,14 @@ def test_a_place_in_the_manifest_is_rewritten_unseen() -> None:
 def test_settings_reload_and_restart_nothing() -> None:
     plan = compare(with_service(1, "true", 1, 61), FILES, RUNS, LINKS)
     assert plan.reload and not plan.restart and not plan.stop and not plan.start
+    assert (plan.touched, plan.moved) == ({"shop"}, set())
 
 
 def test_a_changed_service_restarts_only_what_runs() -> None:
     wanted = with_service(1, "false", 1, 60)
-    assert compare(wanted, FILES, RUNS, LINKS).restart == ("projctl-shop.service",)
-    assert compare(wanted, FILES, SLEEPS, LINKS).restart == ()
+    running, asleep = compare(wanted, FILES, RUNS, LINKS), compare(wanted, FILES, SLEEPS, LINKS)
+    assert (running.restart, running.moved) == (("projctl-shop.service",), {"shop"})
+    assert (asleep.restart, asleep.moved) == ((), set())
 
 
 def test_a_changed_socket_closes_before_it_is_written() -> None:

@@ -279,7 +279,7 @@ def _carry_out(
     tell: Callable[[str], None],
 ) -> None:
     write_registry(scope, registry)
-    announce.tell(scope, "apply", sorted(plan.touched - _servers(plan.restart)))
+    announce.tell(scope, "apply", sorted(plan.moved - _servers(plan.restart)))
     if plan.stop:
         tell(f"closing {_count(plan.stop)}")
         before.stopped += plan.stop

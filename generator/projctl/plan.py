@@ -67,6 +67,12 @@ class Plan:
         return {server for unit in units if (server := instance_of(unit))}
 
     @property
+    def moved(self) -> set[str]:
+        """The servers that close, open or restart; what else is touched goes on as it is."""
+        units = (*self.stop, *self.delete, *self.start, *self.restart)
+        return {server for unit in units if serves(unit) and (server := instance_of(unit))}
+
+    @property
     def forgotten(self) -> set[str]:
         """The servers that go away."""
         gone = {server for unit in self.delete if (server := instance_of(unit))}

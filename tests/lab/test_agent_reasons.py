@@ -61,6 +61,16 @@ def test_every_order_is_a_reason_of_its_own(stage: Stage) -> None:
     assert orders == ["apply", "down", "up", "apply", "override", "override"]
 
 
+def test_settings_that_stop_nothing_are_no_reason_of_a_stop(stage: Stage) -> None:
+    warm = {"from": "Mon 08:00", "until": "Mon 18:00"}
+    apply(stage.lab, {"mild": server(listen=5006, idle="never", warm=warm)})
+    stage.get(5006)
+    apply(stage.lab, {"mild": server(listen=5006, idle="1h", warm=warm | {"until": "Mon 19:00"})})
+    stage.systemctl("stop", "projctl-mild.service")
+    ends_as(stage, "mild", {"manual": 1})
+    assert [event["event"] for event in events(stage, "--project", "mild")].count("apply") == 1
+
+
 def test_a_proxied_server_ends_for_what_was_ordered(stage: Stage) -> None:
     run = ["python3", "-m", "http.server", "--bind", "127.0.0.1", "5030"]
     project = server(run=run, server="proxy", listen=5003, backend_ports="5030-5030", idle="never")
