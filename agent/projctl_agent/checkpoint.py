@@ -71,7 +71,7 @@ def _run(data: dict[str, Any]) -> Run:
         count(number)
     for value in run.figures.values():
         _typed(value, (str, int, float))
-    for flag in (run.active, run.stopping, run.out_of_memory, run.frontend, run.probe_failed):
+    for flag in (run.active, run.stopping, run.out_of_memory, run.frontend, run.alone, run.probe_failed):
         _typed(flag, bool)
     return run
 

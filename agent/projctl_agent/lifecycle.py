@@ -23,6 +23,7 @@ _REMEMBERED = 4
 class Run:
     """A run that has not ended as far as the journal tells. `frontend`: a proxy, whose backend is counted.
 
+    `alone` is a backend's that systemd started anew after a crash, while no proxy has needed it.
     `ready` (monotonic) and `latest` (realtime) are when it was ready, 0 before that, and last heard of; `exit` is
     how its first process that failed ended, `probe_failed` whether that was the readiness probe, `ordered` why a
     person had it stopped, `figures` what the agent found that the run used.
@@ -36,6 +37,7 @@ class Run:
     stopping: bool = False
     out_of_memory: bool = False
     frontend: bool = False
+    alone: bool = False
     ready: int = 0
     latest: int = 0
     exit: str = ""
@@ -91,6 +93,8 @@ _OPENS = frozenset(
     {Kind.STARTING, Kind.STARTED, Kind.SUCCESS, Kind.FAILURE, Kind.STOPPING, Kind.OUT_OF_MEMORY}
 )
 _ENDS = frozenset({Kind.SUCCESS, Kind.FAILURE, Kind.STOPPED})
+#: Ends that went wrong.
+_FAULTS = frozenset({"crashed", "oom"})
 #: Entries of ours that are events by themselves.
 TOLD = {
     Kind.IDLE_STOP: "idle_stop",
@@ -205,7 +209,11 @@ def _live(name: str, totals: Totals, entry: Entry, *, backend: bool) -> Iterator
 def _open(totals: Totals, entry: Entry, *, backend: bool) -> Run:
     # A proxy starts after its backend and ends with it; a server of the same unit name never has one running.
     frontend = not backend and bool(totals.runs)
-    run = Run(entry.unit, entry.boot, entry.realtime, entry.monotonic, frontend=frontend)
+    alone = backend and of_end(totals.last_reason) in _FAULTS
+    run = Run(entry.unit, entry.boot, entry.realtime, entry.monotonic, frontend=frontend, alone=alone)
+    if frontend:
+        for needed in totals.runs.values():
+            needed.alone = False
     totals.runs[entry.invocation] = run
     if not frontend:
         totals.ordered, totals.counted = "", entry.unit
@@ -221,7 +229,7 @@ def _advance(name: str, totals: Totals, run: Run, entry: Entry) -> Iterator[Even
     elif entry.kind is Kind.STOPPING:
         if not run.stopping:
             yield _event(name, "stopping", entry)
-            run.ordered = _cause(totals, entry)
+            run.ordered = _cause(totals, run, entry)
         run.stopping = True
     elif entry.kind is Kind.OUT_OF_MEMORY:
         run.out_of_memory = True
@@ -231,18 +239,20 @@ def _advance(name: str, totals: Totals, run: Run, entry: Entry) -> Iterator[Even
         run.exit, run.probe_failed = run.exit or entry.result, run.probe_failed or not run.exit
     elif entry.kind in _ENDS:
         reason = _reason(totals, run, entry)
-        if not run.active and not run.frontend and of_end(reason) in {"crashed", "oom"}:
+        if not run.active and not run.frontend and of_end(reason) in _FAULTS:
             totals.failed_starts += 1
         figures = _figures(run, entry, reason)
         _end(totals, entry.invocation, reason)
         yield _event(name, of_end(reason), entry, reason, figures)
 
 
-def _cause(totals: Totals, stopping: Entry) -> str:
+def _cause(totals: Totals, run: Run, stopping: Entry) -> str:
     """Who wanted the stop that begins; an agent may end between its decision and the stop, and the run goes on."""
     if _is_decided(totals, stopping):
         return "idle"
-    return totals.ordered if _is_recent(totals.ordered_at, stopping) else ""
+    if totals.ordered and _is_recent(totals.ordered_at, stopping):
+        return totals.ordered
+    return "idle" if run.alone else ""  # systemd itself stops what nobody needs
 
 
 def _is_decided(totals: Totals, stopping: Entry) -> bool:

@@ -83,6 +83,26 @@ def test_a_proxied_server_ends_for_what_was_ordered(stage: Stage) -> None:
     ends_as(stage, "front", {"apply": 1, "manual": 1})
 
 
+def test_a_proxied_server_that_comes_back_to_nobody_was_not_stopped_by_hand(stage: Stage) -> None:
+    run = ["python3", "-m", "http.server", "--bind", "127.0.0.1", "5031"]
+    project = server(run=run, server="proxy", listen=5007, backend_ports="5031-5031", idle="never")
+    apply(stage.lab, {"lonely": project})
+    assert stage.get(5007)
+    stage.systemctl("kill", "-s", "KILL", "projctl-lonely.backend.service")
+    ends_as(stage, "lonely", {"crash": 1, "idle": 1})
+    assert stage.starts("lonely") == 2
+    assert stage.state("lonely") == "inactive"
+    assert "nobody used it" in projctl(stage.lab, "why", "lonely").stdout
+    # Needed again, it is stopped for what stops it.
+    assert stage.get(5007)
+    stage.systemctl("kill", "-s", "KILL", "projctl-lonely.backend.service")
+    wait_for(lambda: stage.state("lonely") == "inactive", "its proxy gone")
+    assert stage.get(5007)
+    stage.systemctl("stop", "projctl-lonely.service")
+    wait_for(lambda: stage.stops("lonely").get("manual") == 1, "an end by hand")
+    assert stage.stops("lonely")["crash"] == 2
+
+
 def test_a_failed_probe_is_no_crash(stage: Stage) -> None:
     apply(stage.lab, {"deaf": server(listen=5004, health=["/bin/false"], start_timeout="1s")})
     stage.systemctl("start", "--no-block", "projctl-deaf.service")
