@@ -105,6 +105,7 @@ class Warm(Frozen):
     ends: str = ""
 
 
+NO_HOURS = 'cannot end when it begins: "from" and "until" are the same'
 _WARM_WORDS = ("never", "boot", "always")
 _WARM_KEYS = ("from", "until")
 _WARM = {
@@ -132,7 +133,7 @@ def parse_warm(value: object) -> Warm:
     if len(found) < len(_WARM_KEYS):
         raise BadValueError('must have both "from" and "until"')
     if found["from"] == found["until"]:
-        raise BadValueError('cannot end when it begins: "from" and "until" are the same')
+        raise BadValueError(NO_HOURS)
     return Warm(when="window", begins=found["from"], ends=found["until"])
 
 

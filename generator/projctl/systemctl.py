@@ -9,7 +9,7 @@ import select
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from projctl import OLDEST_SYSTEMD
 from projctl.diagnostics import ProjctlError
@@ -119,14 +119,23 @@ def start_soon(scope: Scope, units: Sequence[str]) -> None:
         _checked(["systemctl", *scope.flags, "start", "--no-block", "--", *chunk], _ANSWER)
 
 
-def calendar_error(event: str) -> str | None:
-    """What is wrong with a calendar event of systemd.time(7); None when nothing is, or nobody can tell."""
+class Calendar(NamedTuple):
+    """A calendar event of systemd.time(7) in its normalized form, and what is wrong with it, if anything."""
+
+    form: str
+    error: str | None = None
+
+
+def calendar(event: str) -> Calendar:
+    """What systemd makes of a calendar event; the event as it is where nobody can tell."""
     if not shutil.which("systemd-analyze"):
-        return None
+        return Calendar(event)
     told = _run(["systemd-analyze", "calendar", "--", event], _ANSWER)
     if told.returncode:
-        return "must be a calendar event as in systemd.time(7)"
-    return "cannot be in the past" if "Next elapse: never" in told.stdout else None
+        return Calendar(event, "must be a calendar event as in systemd.time(7)")
+    lines = dict(line.strip().partition(": ")[::2] for line in told.stdout.splitlines())
+    error = "cannot be in the past" if lines.get("Next elapse") == "never" else None
+    return Calendar(lines.get("Normalized form", event), error)
 
 
 def stop(scope: Scope, units: Sequence[str]) -> None:
