@@ -53,6 +53,7 @@ class Agent:
             self._restore_tracks(),
             self._holds.held_until,
         )
+        self._restore_remains(state)
         self._rests = (self._rest(), self._rest())
         self._fleet.shared.looked = self._awake
         self._saved_uses = _uses(self._fleet.tracks())
@@ -93,6 +94,14 @@ class Agent:
         except ValueError as error:
             _LOG.warning("cannot use what was known of running projects: %s", error)
             return {}
+
+    def _restore_remains(self, state: Path | None) -> None:
+        if state is None:
+            return
+        try:
+            self._fleet.remains.load(state / "remains.json")
+        except ValueError as error:
+            _LOG.warning("cannot use what was known of processes that runs left: %s", error)
 
     def _restore_holds(self, state: Path | None) -> Holds:
         holds = Holds(state and state / "holds.json")

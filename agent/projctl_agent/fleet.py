@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 #: Seconds until a question that systemd did not answer is repeated.
 _PAUSE = 1.0
-_RUNNING = frozenset({"active", "reloading"})
+_RUNNING, _ENDED = frozenset({"active", "reloading"}), frozenset({"inactive", "failed"})
 _SERVICES = "projctl-*.service"
 
 
@@ -82,6 +82,7 @@ class Fleet:
         await self._warmth.connect(bus, orders)
         await self._open_all(bus)
         await self._healing.connect(bus, orders)
+        await self.remains.connected(bus, orders)
         return bus
 
     @property
@@ -234,12 +235,12 @@ class Fleet:
         if state is None:
             return
         self._changed()
-        if named[1]:
-            return
-        if state in _RUNNING:
+        if not named[1] and state in _RUNNING:
             self._open(unit)
-        elif watch := self._close(unit) or self._endings.take(unit):
+        elif watch := None if named[1] else self._close(unit) or self._endings.take(unit):
             self._end(watch, state)
+        elif self._bus and self._orders and (state in _ENDED or _waits(changed)):
+            self.remains.ended_unwatched(self._bus, self._orders, unit)
 
     def _socket_changed(self, unit: str, changed: dict[str, Any]) -> None:
         state = changed.get("ActiveState")
@@ -255,8 +256,8 @@ class Fleet:
             found[0].news.set()
 
     def _heal(self, service: str, changed: dict[str, Any]) -> None:
-        state, waits = changed.get("ActiveState"), str(changed.get("SubState")).startswith("auto-restart")
-        if waits:
+        state = changed.get("ActiveState")
+        if _waits(changed):
             self._healing.failed(service)
         elif state in {"active", "activating"} or (state == "inactive" and not changed.get("Job", [1])[0]):
             self._healing.moved_on(service)
@@ -352,6 +353,11 @@ class Fleet:
         if follower:
             follower.cancel()
         return watch
+
+
+def _waits(changed: dict[str, Any]) -> bool:
+    """Whether it has ended and is to be started anew."""
+    return str(changed.get("SubState")).startswith("auto-restart")
 
 
 async def _insist(work: Callable[[], Awaitable[None]]) -> None:

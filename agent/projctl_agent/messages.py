@@ -117,7 +117,7 @@ def warm(instance: str) -> None:
     _send(WARM, _INFO, text, _fields(instance, "warm", "window", f"projctl-{instance}.service", None))
 
 
-def leak(instance: str, unit: str, invocation: str, processes: str, pids: str) -> None:
+def leak(instance: str, unit: str, invocation: str | None, processes: str, pids: str) -> None:
     """A run has ended, and some of its processes have not, or still hold its sockets."""
     _send(
         LEAK,

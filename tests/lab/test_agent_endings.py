@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from agent_stage import SERVER, Stage, install_agent, wait_for
+from agent_stage import SERVER, Stage, install_agent, kill_agent, wait_for
 from steps import projects
 from test_agent_events import events
 
@@ -118,6 +118,51 @@ def test_a_child_that_outlives_its_server_is_told_once_and_counted(stage: Stage)
     wait_for(lambda: stage.lab.run(["kill", "-0", *pids], check=False).returncode, "both gone")
     ask: dict[str, object] = {"get": "status", "project": "parent"}
     assert stage.ask(ask)["projects"]["parent"]["left_over"] == []
+
+
+def leaks(stage: Stage, name: str) -> float:
+    return stage.metrics()["projctl_leaks_total", ("project", name)]
+
+
+def test_what_no_agent_saw_left_behind_is_told_and_told_once(stage: Stage) -> None:
+    kept = f"Slice=projctl-00.slice\nKillMode=process\n{RUN.format('setsid sleep 1000 &')}"
+    stage.project("orphan", "5008", service=kept, IdleStopSec="infinity")
+    assert stage.get(5008)
+    stage.systemctl("stop", "projctl-agent.service")
+    stage.systemctl("stop", "projctl-orphan.service")
+    invocation = stage.invocation("orphan")
+    stage.systemctl("start", "projctl-agent.service")
+    (entry,) = left(stage, "orphan", 1)
+    assert entry["PROJCTL_INVOCATION_ID"] == invocation
+    pids = [entry["PROJCTL_PIDS"]]
+    wait_for(lambda: leaks(stage, "orphan") == 1, "it counted")
+    # Another agent knows of it, and of what comes on top, however often it looks.
+    kill_agent(stage)
+    assert stage.status()["orphan"]["left_over"] == [f"sleep ({pids[0]})"]
+    assert stage.get(5008)
+    stage.systemctl("stop", "projctl-orphan.service")
+    (_, entry) = left(stage, "orphan", 2)
+    pids.append(entry["PROJCTL_PIDS"])
+    assert entry["PROJCTL_PROCESSES"] == f"sleep ({pids[1]})"
+    kill_agent(stage)
+    assert stage.status()["orphan"]["left_over"] == [f"sleep ({pid})" for pid in pids]
+    wait_for(lambda: leaks(stage, "orphan") == 2, "both counted")
+    stage.lab.run(["kill", *pids])
+
+
+@pytest.mark.parametrize("restart", ["no", "on-failure"])
+def test_what_a_start_that_failed_left_behind_is_told(stage: Stage, restart: str) -> None:
+    name = f"stillborn-{restart}"
+    # What starts at the moment of the end may be of the next run.
+    run = "setsid sleep 1000 & sleep 0.5; exit 3"
+    left_behind = f"KillMode=process\nExecStart=\nExecStart=/bin/sh -c '{run}'"
+    stage.project(name, f"/run/{name}.sock", service=f"Restart={restart}\nRestartSec=600\n{left_behind}")
+    stage.systemctl("start", f"projctl-{name}.service", check=False)
+    (entry,) = left(stage, name, 1)
+    assert entry["PROJCTL_PROCESSES"] == f"sleep ({entry['PROJCTL_PIDS']})"
+    wait_for(lambda: leaks(stage, name) == 1, "it counted")
+    stage.systemctl("stop", f"projctl-{name}.service")
+    stage.lab.run(["kill", entry["PROJCTL_PIDS"]])
 
 
 def test_a_process_that_left_its_control_group_with_the_socket_is_found(stage: Stage) -> None:
