@@ -107,6 +107,15 @@ def test_a_removed_project_stops_sockets_first() -> None:
     assert plan.reload and plan.unlink == ("projctl-shop.socket",)
 
 
+def test_timers_stop_before_what_they_start() -> None:
+    timed = {
+        f"projctl-shop.{part}.{kind}": "[Unit]\n" for part in ("cool", "warm") for kind in ("target", "timer")
+    }
+    files = FILES | timed
+    plan = compare({}, files, dict.fromkeys(files, State("active")), LINKS)
+    assert plan.stop[:3] == ("projctl-shop.cool.timer", "projctl-shop.warm.timer", "projctl-shop.socket")
+
+
 def test_a_failed_unit_is_forgotten_with_its_project() -> None:
     states = SLEEPS | {"projctl-shop.service": State("failed")}
     assert compare({}, FILES, states, LINKS).forget == ("projctl-shop.service",)

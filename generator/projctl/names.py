@@ -98,9 +98,11 @@ def socket_of(unit: str) -> str:
 def closing_order(units: Iterable[str]) -> list[str]:
     """The units as they must be stopped: a server's leading socket takes all of it along in one transaction.
 
-    Any other way a connection to a socket that is still open starts the service, which opens the rest again.
+    Any other way a connection to a socket that is still open starts the service, which opens the rest again. So
+    does a timer, which is therefore stopped before anything else.
     """
-    return sorted(units, key=lambda unit: (not unit.endswith(".socket"), unit.count("."), unit))
+    order = {".timer": 0, ".socket": 1}
+    return sorted(units, key=lambda unit: (order.get(unit[unit.rindex(".") :], 2), unit.count("."), unit))
 
 
 def waves(units: Iterable[str]) -> list[list[str]]:

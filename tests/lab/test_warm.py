@@ -33,11 +33,11 @@ def daily(stage: Stage, seconds: float) -> str:
     ).stdout.strip()
 
 
-def hours(stage: Stage, begins: float | None, ends: float | None) -> dict[str, Any]:
+def hours(stage: Stage, begins: float | None, ends: float | None, **more: Any) -> dict[str, Any]:
     """A project that is warm between these seconds from now (None: very soon), and else is idle after a second."""
     events = (SOON if seconds is None else daily(stage, seconds) for seconds in (begins, ends))
     window = dict(zip(("from", "until"), events, strict=True))
-    return {"office": server(listen=5001, idle="1s", warm=window)}
+    return {"office": server(listen=5001, idle="1s", warm=window, **more)}
 
 
 def state(stage: Stage, unit: str) -> str:
@@ -76,6 +76,20 @@ def test_hours_begin_without_the_agent_too(stage: Stage) -> None:
     stage.systemctl("start", "projctl-agent.service")
     wait_for(lambda: stage.status()["office"]["reason"] == "warm", "what keeps it up")
     stays_up(stage, "office", 1.5)
+
+
+def test_every_instance_has_the_hours(stage: Stage) -> None:
+    names = ("office@0", "office@1")
+    apply(stage.lab, hours(stage, -HOUR, HOUR, instances=2))
+    for name in names:
+        wait_for(lambda name=name: stage.state(name) == "active", f"{name} started")
+        wait_for(lambda name=name: stage.status()[name]["reason"] == "warm", "what keeps it up")
+    for name in names:
+        stays_up(stage, name, 1.5)
+    apply(stage.lab, hours(stage, -HOUR, None, instances=2))
+    for name in names:
+        stage.wait_until_asleep(name)
+        wait_for(lambda name=name: stage.stops(name) == {"idle": 1}, "its idle stop")
 
 
 def test_what_is_down_is_not_warm(stage: Stage) -> None:
