@@ -71,7 +71,7 @@ def test_a_slow_download_is_use(stage: Stage) -> None:
 def test_a_quiet_connection_that_is_held_is_use(stage: Stage) -> None:
     stage.project("held", "5003")
     with stage.lab.connect(5003) as connection:
-        connection.sendall(b"GET /hold?seconds=60 HTTP/1.0\r\n\r\n")
+        connection.sendall(b"GET /socket HTTP/1.0\r\n\r\n")
         assert connection.recv(4096)
         end = time.monotonic() + 4
         while time.monotonic() < end:
@@ -299,7 +299,7 @@ def test_a_users_own_agent() -> None:
         for name in ("pair@0", "pair@1"):
             stage.project(name, "5002", socket="ReusePort=yes")
         with stage.lab.connect(5002) as connection:
-            connection.sendall(b"GET /hold?seconds=60 HTTP/1.0\r\n\r\n")
+            connection.sendall(b"GET /socket HTTP/1.0\r\n\r\n")
             assert connection.recv(4096)
             # Whose connection it is cannot be told there, so that it keeps both.
             stage.systemctl("start", "projctl-pair@0.service", "projctl-pair@1.service")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from agent_stage import Stage, install_agent, wait_for
-from steps import apply, server
+from steps import apply, projctl, server
 
 from projctl.lab import Lab
 
@@ -31,7 +31,7 @@ def running(stage: Stage, *names: str) -> set[str]:
 def hold(stage: Stage, stack: ExitStack, port: int) -> None:
     """Keep a connection open on which nothing moves."""
     connection = stack.enter_context(stage.lab.connect(port))
-    connection.sendall(b"GET /hold?seconds=300 HTTP/1.0\r\n\r\n")
+    connection.sendall(b"GET /socket HTTP/1.0\r\n\r\n")
     assert connection.recv(4096)
 
 
@@ -106,6 +106,27 @@ def test_bytes_are_counted_by_instance(stage: Stage) -> None:
         (sibling,) = {*numbers} - {number}
         assert after[sibling] == before[sibling]
     assert answered == {*numbers}
+
+
+def test_one_instance_is_held_and_taken_down_all_the_same(stage: Stage) -> None:
+    apply(stage.lab, {"duo": server(listen=5007, instances=2, idle="2s")})
+    projctl(stage.lab, "hold", "duo@1")
+    projctl(stage.lab, "start", "duo")
+    stage.wait_until_asleep("duo@0")
+    assert running(stage, "duo@0", "duo@1") == {"duo@1"}
+    # An order is an order: it stops, and is held again once it runs again.
+    projctl(stage.lab, "down", "duo@1")
+    assert (stage.state("duo@1"), stage.status()["duo@1"]["state"]) == ("inactive", "down")
+    assert stage.status()["duo@1"]["hold"]["until"] is None
+    projctl(stage.lab, "up", "duo@1")
+    projctl(stage.lab, "start", "duo")
+    wait_for(
+        lambda: len(stage.entries(MESSAGE_ID=IDLE_STOP, PROJCTL_PROJECT="duo")) == 2, "the other stopped"
+    )
+    assert running(stage, "duo@0", "duo@1") == {"duo@1"}
+    projctl(stage.lab, "release", "duo@1")
+    stage.wait_until_asleep("duo@1")
+    wait_for(lambda: stage.stops("duo@1") == {"manual": 1, "idle": 1}, "both ends")
 
 
 def test_a_socket_that_does_not_count_keeps_nothing_awake(stage: Stage) -> None:

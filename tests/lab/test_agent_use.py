@@ -35,9 +35,9 @@ USED_FOR_A_WHILE = {
     "lock": "program",
 }
 #: Used no more, though connections to them stay open or are opened anew, or it seems that a program holds them.
-LEFT_OPEN = ("mute", "pool", "polled", "gone", "stuck", "ahead")
+LEFT_OPEN = ("mute", "pool", "polled", "gone", "stuck", "ahead", "wire")
 #: Kept up for as long as the story goes on.
-KEPT = ("chat", "pooled", "never", "held")
+KEPT = ("chat", "pooled", "never", "held", "wired")
 SHORT, SILENT = {"stop": "2s", "hold_connections": "1s"}, {"stop": "2s", "hold_connections": 0}
 POLLED = {"http": 5010, "admin": {"address": 5011, "counts_as_activity": False, "wakes": False}}
 PROJECTS = {
@@ -59,6 +59,8 @@ PROJECTS = {
     "report": server(listen=5017, idle="2s"),
     "stuck": server(listen=5018, idle=SHORT),
     "ahead": server(listen=5019, idle="2s"),
+    "wire": server(listen="/run/wire.sock", idle=SHORT),
+    "wired": server(listen="/run/wired.sock", idle="2s"),
 }
 KEEPALIVE = "[Socket]\nKeepAliveTimeSec=1\nKeepAliveIntervalSec=1\nKeepAliveProbes=2\n"
 NGINX = """
@@ -113,8 +115,12 @@ class Story:
             self.ended[name] = time.time() + USED
             self.stage.get(port, f"/{path}?seconds={USED:g}")
         for port in (5008, 5009):
-            self._open(port)
-        drop_packets(self._open(5012))
+            self._open(self.stage.lab.connect(port))
+        for name in ("wire", "wired"):
+            connection = self.stage.lab.new_socket(socket.AF_UNIX)
+            connection.connect(str(self.stage.lab.file(f"/run/{name}.sock")))
+            self._open(connection)
+        drop_packets(self._open(self.stage.lab.connect(5012)))
         for name in ("pool", "pooled"):
             assert self.stage.get(8000, f"/{name}")
 
@@ -128,9 +134,9 @@ class Story:
         self._stack.callback(thread.join)
         self._stack.callback(self._over.set)
 
-    def _open(self, port: int) -> socket.socket:
+    def _open(self, connection: socket.socket) -> socket.socket:
         """A WebSocket that stays open, and silent, until the story is over."""
-        connection: socket.socket = self._stack.enter_context(self.stage.lab.connect(port))
+        self._stack.enter_context(connection)
         connection.sendall(WEBSOCKET)
         assert connection.recv(4096).startswith(b"HTTP/1.0 101")
         return connection
