@@ -16,7 +16,7 @@ OOMD_KILL = "d989611b15e44c9dbf31e3c81256e4ed"
 #: What systemd-oomd does to a control group: it counts its kills in these attributes, for systemd to see.
 KILL = """
 import os, pathlib, signal, sys
-group, count, *names = "/sys/fs/cgroup" + sys.argv[1], *sys.argv[2:]
+group, count, *names = "/sys/fs/cgroup" + sys.argv[1], *(sys.argv[2:] or ["1"])
 os.setxattr(group, "user.oomd_ooms", count.encode())
 os.setxattr(group, "user.oomd_kill", count.encode())
 for pid in pathlib.Path(group, "cgroup.procs").read_text().split():

@@ -8,6 +8,7 @@ import pytest
 from agent_stage import Stage, install_agent, wait_for
 from steps import apply, projctl, server
 from test_agent_events import events
+from test_agent_oom import KILL
 
 from projctl.lab import Lab
 
@@ -101,6 +102,30 @@ def test_a_proxied_server_that_comes_back_to_nobody_was_not_stopped_by_hand(stag
     stage.systemctl("stop", "projctl-lonely.service")
     wait_for(lambda: stage.stops("lonely").get("manual") == 1, "an end by hand")
     assert stage.stops("lonely")["crash"] == 2
+
+
+def test_faults_of_a_proxied_server_are_its_own(stage: Stage) -> None:
+    def proxied(port: int, **more: object) -> dict[str, object]:
+        run = ["python3", "-m", "http.server", "--bind", "127.0.0.1", str(port + 30)]
+        return server(
+            **{"run": run} | more, server="proxy", listen=port, backend_ports=f"{port + 30}-{port + 30}"
+        )
+
+    apply(stage.lab, {
+        "mute": proxied(5008, run="sleep 1000", start_timeout="1s"),
+        "capped": proxied(5009, max_runtime="1s"),
+        "hungry": proxied(5010, idle="never"),
+    })  # fmt: skip
+    for port in (5009, 5010):
+        assert stage.get(port)
+    group = stage.systemctl("show", "-P", "ControlGroup", "projctl-hungry.backend.service")
+    stage.lab.run(["/usr/bin/python3", "-c", KILL, group])
+    stage.systemctl("start", "--no-block", "projctl-mute.service")
+    ends_as(stage, "capped", {"max_runtime": 1})
+    ends_as(stage, "hungry", {"oom": 1, "idle": 1})  # and came back to nobody
+    # Its port is what tells that it is ready, within the time for its start.
+    wait_for(lambda: stage.stops("mute").get("health"), "the start that took too long")
+    projctl(stage.lab, "stop", "mute")
 
 
 def test_a_failed_probe_is_no_crash(stage: Stage) -> None:
