@@ -7,7 +7,7 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from dbus_fast import BusType, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
@@ -16,7 +16,9 @@ from dbus_fast.errors import DBusError
 from projctl_agent.names import PATH_PREFIX, object_path, unit_of_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+
+_Answer = TypeVar("_Answer")
 
 _SYSTEMD = "org.freedesktop.systemd1"
 _MANAGER_PATH = "/org/freedesktop/systemd1"
@@ -32,6 +34,8 @@ _PATIENCE = 25.0
 _NO_ANSWER = frozenset(
     f"org.freedesktop.DBus.Error.{name}" for name in ("NoReply", "Disconnected", "Timeout", "TimedOut")
 )
+#: Seconds until a question that systemd did not answer is repeated.
+_PAUSE = 1.0
 #: Questions that may be under way: dbus-fast fails, and the connection with it, once the socket's buffer is full.
 _AT_ONCE = 64
 #: Seconds for which to stay awake for answers: they come at once, and each would wake the agent.
@@ -82,6 +86,7 @@ class Bus:
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._open = 0
         self._staying: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._listener = listener
         bus.add_message_handler(self._receive)
 
@@ -99,11 +104,11 @@ class Bus:
         except Exception as error:  # dbus-fast raises more than it names
             raise BusError(f"cannot connect to the {'session' if user else 'system'} bus: {error}") from None
         self = cls(bus, listener)
-        for rule in _MATCHES:
-            await self._ask(
-                "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch", rule
-            )
-        await self._manager("Subscribe")
+        try:
+            await self._subscribe()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def close(self) -> None:
@@ -112,8 +117,9 @@ class Bus:
 
     async def lost(self) -> None:
         """Return when the connection is gone."""
-        with contextlib.suppress(Exception):
-            await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._end())
+        await asyncio.wait([self._ending])  # who waits no longer leaves it to others
 
     async def list_units(self, patterns: list[str], states: list[str]) -> list[UnitRow]:
         """The loaded units of these names and states (none given: all states)."""
@@ -126,7 +132,10 @@ class Bus:
         return [path.rpartition("/")[2] for path, _ in rows]
 
     async def properties(self, *wanted: tuple[str, str, str]) -> list[Any]:
-        """The values of (unit, interface, property), asked for at once; None for each that cannot be had."""
+        """The values of (unit, interface, property), asked for at once; None for each that systemd refuses.
+
+        Raises UnansweredError where it answers one of them not at all.
+        """
         asked = asyncio.gather(
             *(self._property(unit, interface, name) for unit, interface, name in wanted),
             return_exceptions=True,
@@ -135,7 +144,8 @@ class Bus:
         answers = await asked
         values = []
         for answer in answers:
-            if isinstance(answer, BaseException) and not isinstance(answer, BusError):
+            unknown = isinstance(answer, UnansweredError)
+            if isinstance(answer, BaseException) and (unknown or not isinstance(answer, BusError)):
                 raise answer
             values.append(None if isinstance(answer, BaseException) else answer)
         return values
@@ -160,6 +170,17 @@ class Bus:
         """Say again, until the next boot, that the unit counts its traffic. Raises BusError when systemd refuses."""
         counting = [["IPAccounting", Variant("b", True)]]
         await self._manager("SetUnitProperties", unit, True, counting, signature="sba(sv)")
+
+    async def _end(self) -> None:
+        with contextlib.suppress(Exception):
+            await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
+
+    async def _subscribe(self) -> None:
+        for rule in _MATCHES:
+            await self._ask(
+                "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch", rule
+            )
+        await self._manager("Subscribe")
 
     def _stay_awake(self) -> None:
         if self._staying is None or self._staying.done():
@@ -217,6 +238,15 @@ class Bus:
             self._listener.changed(unit_of_path(path), changed)
         elif message.member == "Reloading" and message.body == [False]:
             self._listener.reloaded()
+
+
+async def insist(work: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    """Do it again until systemd answers; a cut connection is to cancel it."""
+    while True:
+        try:
+            return await work()
+        except BusError:
+            await asyncio.sleep(_PAUSE)
 
 
 def _user_address() -> str:

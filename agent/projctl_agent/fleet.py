@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from projctl_agent import failure, messages, pace, usage
-from projctl_agent.bus import Bus, BusError, Listener
+from projctl_agent.bus import Bus, BusError, Listener, insist
 from projctl_agent.counting import Counting
 from projctl_agent.endings import Endings
 from projctl_agent.healing import Healing
@@ -19,11 +19,12 @@ from projctl_agent.orders import Orders
 from projctl_agent.remains import Remains
 from projctl_agent.shared import Shared
 from projctl_agent.survey import Survey, survey
+from projctl_agent.turns import first_of
 from projctl_agent.warmth import Warmth
 from projctl_agent.watch import Glance, Watch, open_watch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from projctl_agent.failure import Failure
     from projctl_agent.idle import Track
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from projctl_agent.settings import Settings
     from projctl_agent.usage import Bytes
 
-#: Seconds until a question that systemd did not answer is repeated.
-_PAUSE = 1.0
 _RUNNING, _ENDED = frozenset({"active", "reloading"}), frozenset({"inactive", "failed"})
 _SERVICES = "projctl-*.service"
 
@@ -79,11 +78,21 @@ class Fleet:
         bus = await Bus.connect(Listener(self._unit_changed, self._reloaded), user=user)
         orders = Orders(bus if user else None, self._thawed)
         self._bus, self._orders, self._counting = bus, orders, Counting(orders)
+        work = asyncio.ensure_future(self._take_up(bus, orders))
+        try:
+            await first_of(bus.lost(), work)
+            if work.cancelled():
+                raise BusError("cannot look for what runs: the connection to the bus was cut")
+        except BusError:
+            self.disconnect()  # what has begun by now would stay with this connection
+            raise
+        return bus
+
+    async def _take_up(self, bus: Bus, orders: Orders) -> None:
         await self._warmth.connect(bus, orders)
         await self._open_all(bus)
         await self._healing.connect(bus, orders)
         await self.remains.connected(bus, orders)
-        return bus
 
     @property
     def connected(self) -> bool:
@@ -284,7 +293,7 @@ class Fleet:
         self._changed()
         if self._bus:
             self._close_all()
-            self._start("", _insist(partial(self._open_all, self._bus)))
+            self._start("", insist(partial(self._open_all, self._bus)))
 
     async def _open_all(self, bus: Bus) -> None:
         for row in await bus.list_units([_SERVICES], sorted(_RUNNING)):
@@ -302,7 +311,7 @@ class Fleet:
 
     def _open(self, service: str) -> None:
         if service not in self._watches and service not in self._opening:
-            self._start(service, _insist(partial(self._begin, service)))
+            self._start(service, insist(partial(self._begin, service)))
 
     def _start(self, service: str, work: Any) -> None:  # noqa: ANN401
         task = asyncio.get_running_loop().create_task(work)
@@ -357,13 +366,4 @@ class Fleet:
 
 def _waits(changed: dict[str, Any]) -> bool:
     """Whether it has ended and is to be started anew."""
-    return str(changed.get("SubState")).startswith("auto-restart")
-
-
-async def _insist(work: Callable[[], Awaitable[None]]) -> None:
-    """Do it again until systemd answers; a cut connection cancels it."""
-    while True:
-        try:
-            return await work()
-        except BusError:
-            await asyncio.sleep(_PAUSE)
+    return "auto-restart" in str(changed.get("SubState"))

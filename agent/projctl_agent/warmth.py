@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from projctl_agent import messages
-from projctl_agent.bus import TIMER, UNIT
+from projctl_agent.bus import TIMER, UNIT, insist
 from projctl_agent.names import instance_of_warmth, timers, warm_target
 
 if TYPE_CHECKING:
@@ -78,9 +79,10 @@ class Warmth:
         """Start the target where its end comes before its next beginning, and no timer has decided yet."""
         target = warm_target(instance)
         opposite = target.replace(".warm", ".cool", 1)
-        beginning, end, *states = await bus.properties(
+        asked = [
             *((timer, TIMER, "NextElapseUSecRealtime") for timer in timers(instance)),
             *((unit, UNIT, "ActiveState") for unit in (target, opposite)),
-        )
+        ]
+        beginning, end, *states = await insist(partial(bus.properties, *asked))
         if "active" not in states and 0 < (end or 0) < (beginning or _NEVER):
             await orders.start(target)
