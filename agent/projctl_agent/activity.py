@@ -176,6 +176,28 @@ def _in_seconds(milliseconds: int | None) -> float | None:
     return None if milliseconds is None else milliseconds / 1000
 
 
+class Queue(NamedTuple):
+    """The connections that no server has taken, those of clients that have gone by now included.
+
+    `known` has the identities of those that the kernel still shows: of one that was reset it does not.
+    """
+
+    length: int
+    known: frozenset[int]
+
+    def has_all_of(self, before: Queue) -> bool:
+        """Whether nothing was taken since `before`: then none has gone, but for such as were reset."""
+        more = self.length - before.length
+        return more >= 0 and (before.known <= self.known or len(self.known - before.known) <= more)
+
+
+def queue(target: Target) -> Queue:
+    """What waits for a server now. Raises OSError where the kernel does not tell."""
+    (tcp,) = sockdiag.tcp_traffic([target.tcp])
+    unix = sockdiag.unix_traffic(target.paths)
+    return Queue(tcp.queue + unix.queue, frozenset(tcp.waiting | unix.waiting))
+
+
 def listeners(target: Target) -> set[int]:
     """The inodes of the sockets that listen for it. Raises OSError where the kernel does not tell."""
     (tcp,) = sockdiag.tcp_traffic([target.tcp])

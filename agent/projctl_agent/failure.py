@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from projctl_agent.bus import Bus
 
 _WITH_REASON = frozenset({"crash", "oom", "start_timeout", "stop_timeout", "health"})
-_REASONS = {"oom-kill": "oom", "timeout": "start_timeout"}
+_REASONS = {"oom-kill": "oom", "timeout": "start_timeout", "success": "exit"}
 _SOCKET_WORDS = {
     "trigger-limit-hit": "the server was started too often without taking a connection",
     "service-start-limit-hit": "the server was started too often",

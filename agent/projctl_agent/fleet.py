@@ -14,7 +14,7 @@ from projctl_agent.bus import Bus, BusError, Listener, insist
 from projctl_agent.counting import Counting
 from projctl_agent.endings import Endings
 from projctl_agent.healing import Healing
-from projctl_agent.names import instance_of_service, instance_of_socket
+from projctl_agent.names import instance_of_service, instance_of_socket, paused_by
 from projctl_agent.orders import Orders
 from projctl_agent.remains import Remains
 from projctl_agent.shared import Shared
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from projctl_agent.usage import Bytes
 
 _RUNNING, _ENDED = frozenset({"active", "reloading"}), frozenset({"inactive", "failed"})
+_UNTAKEN = "ended without taking its connection"
 _SERVICES = "projctl-*.service"
 
 
@@ -64,6 +65,7 @@ class Fleet:
         self.shared = Shared(company=self._company)
         self._reloads = 0
         self._watches: dict[str, tuple[Watch, asyncio.Task[None]]] = {}
+        self._alive: set[str] = set()
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._earlier = dict(earlier)
         self._endings = Endings()
@@ -192,7 +194,9 @@ class Fleet:
             found = survey(await self._bus.list_units([_SERVICES, "projctl-*.socket"], []))
         except BusError:
             return Survey({}, {})
-        waiting = self._healing.waiting()
+        # What is held up may have begun before that, and be well.
+        running = {name for name, state in found.states.items() if state == "running"}
+        waiting = {name: unit for name, unit in self._healing.waiting().items() if name not in running}
         states = found.states | self._frozen(found) | dict.fromkeys(waiting, "failed")
         return Survey(states, found.failed | waiting)
 
@@ -227,7 +231,8 @@ class Fleet:
         due = self._healing.due(unit)
         if due is None:
             return why
-        return replace(why, restarts=self._healing.failures(unit) - 1, next_start=due)
+        said = _UNTAKEN if self._healing.is_untaken(unit) else why.said
+        return replace(why, said=said, restarts=self._healing.failures(unit) - 1, next_start=due)
 
     def _unit_changed(self, unit: str, changed: dict[str, Any]) -> None:
         self._moved()
@@ -257,6 +262,10 @@ class Fleet:
             self._healing.failed(unit)
         elif state:
             self._healing.moved_on(unit)
+        if state == "inactive" and instance_of_socket(unit):
+            self._healing.closed(unit)
+        elif state and (service := paused_by(unit)) and self._is_over(unit, state):
+            self._healing.let_go(service)
 
     def _hours_changed(self, unit: str, state: str) -> None:
         """Look anew at what runs when the hours begin or end in which it is kept warm."""
@@ -265,11 +274,23 @@ class Fleet:
             found[0].news.set()
 
     def _heal(self, service: str, changed: dict[str, Any]) -> None:
-        state = changed.get("ActiveState")
-        if _waits(changed):
-            self._healing.failed(service)
+        state, waits = changed.get("ActiveState"), _waits(changed)
+        invocation = bytes(changed.get("InvocationID") or b"").hex()
+        if waits:
+            self._healing.failed(service, invocation)
         elif state in {"active", "activating"} or (state == "inactive" and not changed.get("Job", [1])[0]):
             self._healing.moved_on(service)
+        if state and not waits and self._is_over(service, state):
+            self._healing.ended(service, invocation)
+
+    def _is_over(self, service: str, state: str) -> bool:
+        """Whether this is the end of a run: systemd tells of a unit that does not run more than once."""
+        if state not in _ENDED:
+            self._alive.add(service)
+        elif service in self._alive:
+            self._alive.discard(service)
+            return True
+        return False
 
     def _end(self, watch: Watch, state: str) -> None:
         if state == "deactivating":
@@ -293,7 +314,11 @@ class Fleet:
         self._changed()
         if self._bus:
             self._close_all()
-            self._start("", insist(partial(self._open_all, self._bus)))
+            self._start("", insist(partial(self._look_anew, self._bus)))
+
+    async def _look_anew(self, bus: Bus) -> None:
+        await self._open_all(bus)
+        await self._healing.take_up(bus)
 
     async def _open_all(self, bus: Bus) -> None:
         for row in await bus.list_units([_SERVICES], sorted(_RUNNING)):

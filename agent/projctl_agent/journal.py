@@ -41,6 +41,7 @@ _KINDS_OF_AGENT = {
     messages.ENDED: Kind.ENDED,
     messages.NO_COUNTERS: Kind.NO_COUNTERS,
     messages.REARMED: Kind.REARMED,
+    messages.HELD_UP: Kind.REARMED,
     messages.HOLD: Kind.HOLD,
     messages.RELEASE: Kind.RELEASE,
     messages.WARM: Kind.WARM,

@@ -17,6 +17,7 @@ IDLE_STOP = "d649923182a64247b971172f532f4fa7"
 IDLE_STOP_REFUSED = "4bfa4131724e43068a337e1a258fcdbd"
 NO_COUNTERS = "4c17779e887147b59460df30aa683277"
 REARMED = "81f851c180ad1c9ddebebca04fb7db6b"
+HELD_UP = "9babf84b0b7f45599fcd13cb76d8e755"
 FROZEN = "41aab5b8b2230c448b572a0e9266a56a"
 THAWED = "182c48d1f1016f93ab314aa273603dfb"
 FREEZE_REFUSED = "d925bd5e8c7a56be01d6796d7a64495b"
@@ -76,6 +77,16 @@ def rearmed(instance: str, socket: str, result: str, times: int) -> None:
         f"Opened {socket} of project {instance} again, which systemd had given up ({result}).",
         _fields(instance, "rearmed", result, f"projctl-{instance}.service", None)
         | {"PROJCTL_SOCKET": socket, "PROJCTL_FAILURES": times},
+    )
+
+
+def held_up(instance: str, unit: str, times: int) -> None:
+    """Connections start a server again whose runs have taken none of them."""
+    _send(
+        HELD_UP,
+        _NOTICE,
+        f"Project {instance} is started for its connections again: {times} runs had ended without taking one.",
+        _fields(instance, "rearmed", "untaken", unit, None) | {"PROJCTL_FAILURES": times},
     )
 
 

@@ -25,8 +25,8 @@ _OP_JUMP, _OP_SOURCE_PORT_IS, _OP_DESTINATION_PORT_IS = 1, 11, 12
 _MOST_PORTS = 5000
 #: How long the side that closed a TCP connection first remembers it, in milliseconds: fixed in the kernel.
 _REMEMBERED_MS = 60_000
-_UNIX_NAME_ATTRIBUTE, _UNIX_QUEUE_ATTRIBUTE = 0, 4
-_UNIX_SHOW_NAME_AND_QUEUE = 0x1 | 0x10
+_UNIX_NAME_ATTRIBUTE, _UNIX_WAITING_ATTRIBUTE, _UNIX_QUEUE_ATTRIBUTE = 0, 3, 4
+_UNIX_SHOW_NAME_WAITING_AND_QUEUE = 0x1 | 0x8 | 0x10
 _HEADER = struct.Struct("=IHHII")
 #: inet_diag_req: idiag_ext and idiag_states of any socket
 _INET_REQUEST = struct.Struct("=3xB48xI4x")
@@ -45,7 +45,7 @@ class Traffic:
 
     Those that the client has closed on its side are open until the server closes them, too.
     `segments` is how many packets all of them have taken; `opaque` counts those that do not tell when, `queue` those
-    that are not accepted yet; `listeners` has the inodes of the sockets that listen.
+    that are not accepted yet, whose identities `waiting` has; `listeners` has the inodes of the sockets that listen.
     """
 
     connections: set[int] = field(default_factory=set)
@@ -55,6 +55,7 @@ class Traffic:
     opaque: int = 0
     queue: int = 0
     listeners: set[int] = field(default_factory=set, compare=False)
+    waiting: set[int] = field(default_factory=set, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ def unix_traffic(paths: Iterable[str]) -> Traffic:
     found = Traffic()
     if not wanted:
         return found
-    request = struct.pack("=BBHIIIQ", socket.AF_UNIX, 0, 0, _STATES, 0, _UNIX_SHOW_NAME_AND_QUEUE, 0)
+    request = struct.pack("=BBHIIIQ", socket.AF_UNIX, 0, 0, _STATES, 0, _UNIX_SHOW_NAME_WAITING_AND_QUEUE, 0)
     with _connect() as channel:
         for message in _dump(channel, _SOCK_DIAG_BY_FAMILY, request):
             _add_unix(found, wanted, message)
@@ -246,8 +247,10 @@ def _add_tcp(found: Traffic, row: _Row) -> None:
         found.queue += row.queue
         found.listeners.add(row.inode)
         return
-    if row.state == _CLOSE_WAIT and not row.inode:
-        return  # no process has accepted it: it is in the queue and nowhere else
+    if not row.inode:  # it gets one when it is accepted
+        found.waiting.add(row.identity)
+        if row.state == _CLOSE_WAIT:
+            return  # in the queue and nowhere else
     found.connections.add(row.identity)
     found.opaque += row.received_ms is None
     found.received_ms = _younger(found.received_ms, row.received_ms)
@@ -276,3 +279,6 @@ def _add_unix(found: Traffic, wanted: set[bytes], message: memoryview) -> None:
     elif _UNIX_QUEUE_ATTRIBUTE in attributes:
         found.queue += struct.unpack_from("=I", attributes[_UNIX_QUEUE_ATTRIBUTE])[0]
         found.listeners.add(inode)
+        # They are named by the inodes of their clients, by 0 where those have gone.
+        clients = struct.iter_unpack("=I", attributes.get(_UNIX_WAITING_ATTRIBUTE, b""))
+        found.waiting.update(client for (client,) in clients if client)

@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from itertools import pairwise
+from socket import SHUT_WR
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 LEAK = "f8bc3d4a200d8f0bf2ce77aee6878482"
 REARMED = "81f851c180ad1c9ddebebca04fb7db6b"
+HELD_UP = "9babf84b0b7f45599fcd13cb76d8e755"
 STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"
 BROKEN = server(run=["/bin/sh", "-c", "exit 3"], listen=5001, idle="never")
 #: Crashes at its first start only.
@@ -33,8 +35,22 @@ SHY = server(run="/bin/true", listen=5003, idle="never")
 MENDED = f"test -e /run/mended && exec {sys.executable} {SERVER}; exit 0"
 
 
-#: From 255 on sockets pause instead of being given up, unless an administrator wants it otherwise.
-GIVE_UP = "[Socket]\nPollLimitIntervalSec=0\nTriggerLimitIntervalSec=1s\nTriggerLimitBurst=10\n"
+#: Not so fast that systemd before 255 gives its socket up.
+LAZY = server(run=["/bin/sh", "-c", "sleep 0.2"], listen=5009, idle="never")
+#: Serves one connection in each run.
+SERVE_ONE = """
+import socket, time
+connection, _ = socket.socket(fileno=3).accept()
+time.sleep(0.1)
+connection.recv(65536)
+connection.sendall(b"one")
+"""
+#: From 255 on sockets pause instead of being given up, unless an administrator wants it otherwise: as for these, and
+#: sooner than a busy machine starts them so often that the agent holds them up.
+GIVE_UP = "[Socket]\nTriggerLimitIntervalSec=1s\nTriggerLimitBurst=3\n"
+NO_PAUSE = "PollLimitIntervalSec=0\n"
+GIVEN_UP = "shy", "soon", "late"
+UNTAKEN = "exit: ended without taking its connection"
 
 CAPABLE = "[Service]\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n"
 
@@ -42,8 +58,8 @@ CAPABLE = "[Service]\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n"
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     with Lab.boot() as lab:
-        if systemctl.supported_version() >= 255:
-            lab.write("/etc/systemd/system/projctl-.socket.d/give-up.conf", GIVE_UP)
+        for name in GIVEN_UP:
+            lab.write(f"/etc/systemd/system/projctl-{name}.socket.d/give-up.conf", limits())
         yield install_agent(lab)
 
 
@@ -60,6 +76,10 @@ def wanted(stage: Stage) -> Iterator[dict[str, Any]]:
     assert restarts(stage, "calm") == 0
 
 
+def limits() -> str:
+    return GIVE_UP + (NO_PAUSE if systemctl.supported_version() >= 255 else "")
+
+
 def change(stage: Stage, wanted: dict[str, Any], **projects: Any) -> None:
     """Apply the manifest with these projects new or changed."""
     wanted.update(projects)
@@ -68,6 +88,22 @@ def change(stage: Stage, wanted: dict[str, Any], **projects: Any) -> None:
 
 def restarts(stage: Stage, name: str) -> int:
     return stage.show(f"projctl-{name}.service", "NRestarts")[0]
+
+
+def starts(stage: Stage, unit: str) -> list[float]:
+    """When it was started, in monotonic seconds."""
+    entries = stage.entries(MESSAGE_ID=STARTING, UNIT=unit)
+    return [int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6 for entry in entries]
+
+
+def longest_gaps(stage: Stage, unit: str) -> list[float]:
+    """The two longest times from one of its starts to the next."""
+    return sorted(later - earlier for earlier, later in pairwise(starts(stage, unit)))[-2:]
+
+
+def rearmed_sockets(stage: Stage, name: str) -> int:
+    """What the metrics count of it."""
+    return int(stage.metrics()["projctl_rearmed_sockets_total", ("project", name)])
 
 
 def shown(stage: Stage, name: str, pattern: str) -> None:
@@ -94,6 +130,11 @@ def rearmed(stage: Stage, name: str) -> list[dict[str, str]]:
     return stage.entries(MESSAGE_ID=REARMED, PROJCTL_PROJECT=name)
 
 
+def held_up(stage: Stage, name: str) -> list[dict[str, str]]:
+    """What the agent wrote each time it let connections start a server again."""
+    return stage.entries(MESSAGE_ID=HELD_UP, PROJCTL_PROJECT=name)
+
+
 def is_given_up(stage: Stage, name: str) -> bool:
     return stage.systemctl("show", "-P", "SubState", f"projctl-{name}.socket") == "failed"
 
@@ -105,9 +146,7 @@ def test_the_pauses_of_a_crashing_server_grow_and_end_with_an_apply(
     with stage.lab.connect(5001, timeout=30.0) as client:
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         shown(stage, "broken", r"crash: exit status 3, 3 times, next start in [0-9] s")
-        entries = stage.entries(MESSAGE_ID=STARTING, UNIT="projctl-broken.service")
-        starts = [int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6 for entry in entries]
-        gaps = [later - earlier for earlier, later in pairwise(starts)]
+        gaps = [later - earlier for earlier, later in pairwise(starts(stage, "projctl-broken.service"))]
         assert gaps[0] >= 1
         assert gaps[1] >= 2  # systemd alone would have waited one second again
         wait_for(lambda: projects(stage.lab)["broken"]["state"] == "failed", "projctl to say that it failed")
@@ -143,6 +182,7 @@ def test_a_socket_that_systemd_gave_up_opens_again(stage: Stage, wanted: dict[st
     assert (entry["PROJCTL_FAILURES"], entry["PROJCTL_SOCKET"]) == ("1", "projctl-shy.socket")
     assert entry["PROJCTL_REASON"] == "trigger-limit-hit"
     assert "rearmed" in [event["event"] for event in events(stage, "--project", "shy")]
+    assert rearmed_sockets(stage, "shy") >= 1
     # The waits grow, and with them the time in which to see what is said.
     provoke(stage, "shy", 5003)
     wait_for(lambda: not is_given_up(stage, "shy"), "the socket open once more")
@@ -161,6 +201,84 @@ def test_a_socket_that_systemd_gave_up_opens_again(stage: Stage, wanted: dict[st
     provoke(stage, "shy", 5003)
     wait_for(lambda: len(rearmed(stage, "shy")) > known, "it open again")
     assert rearmed(stage, "shy")[known]["PROJCTL_FAILURES"] == "1"
+
+
+def test_a_server_that_takes_no_connection_is_started_for_it_after_growing_pauses(
+    stage: Stage, wanted: dict[str, Any]
+) -> None:
+    change(stage, wanted, lazy=LAZY)
+    stage.lab.connect(5009, timeout=30.0).close()  # systemd starts it for who has gone, too
+    shown(stage, "lazy", rf"{UNTAKEN}, 12 times, next start in [01] s")
+    with stage.lab.connect(5009, timeout=60.0) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        shown(stage, "lazy", rf"{UNTAKEN}, 14 times, next start in [2-4] s")
+        wait_for(lambda: projects(stage.lab)["lazy"]["state"] == "failed", "projctl to say that it failed")
+        gaps = longest_gaps(stage, "projctl-lazy.service")
+        assert gaps[0] >= 1
+        assert gaps[1] >= 2
+        assert {(entry["PROJCTL_REASON"], entry["PROJCTL_FAILURES"]) for entry in held_up(stage, "lazy")} == {
+            ("untaken", "12"),
+            ("untaken", "13"),
+        }
+        assert rearmed_sockets(stage, "lazy") == 2
+        # What waits all the while is answered as soon as the server is mended.
+        change(stage, wanted, lazy=server(listen=5009, idle="1s"))
+        assert b"pid " in b"".join(iter(lambda: client.recv(65536), b""))
+    # What was before is forgotten once it was stopped for being idle.
+    stage.wait_until_asleep("lazy")
+    change(stage, wanted, lazy=LAZY)
+    stage.lab.connect(5009).close()
+    shown(stage, "lazy", rf"{UNTAKEN}, 12 times, next start in [01] s")
+    projctl(stage.lab, "down", "lazy")
+    wait_for(lambda: stage.status()["lazy"]["state"] == "down", "nothing to wait for")
+
+
+@pytest.mark.skipif(systemctl.supported_version() < 255, reason="systemd gives the socket up")
+def test_however_fast_it_ends_the_socket_stays_open(stage: Stage, wanted: dict[str, Any]) -> None:
+    change(stage, wanted, fast={**SHY, "listen": 5010})
+    with stage.lab.connect(5010, timeout=60.0) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        shown(stage, "fast", rf"{UNTAKEN}, [0-9]+ times, next start in [2-4] s")
+        assert not is_given_up(stage, "fast")
+        change(stage, wanted, fast=server(listen=5010, idle="never"))
+        assert b"pid " in b"".join(iter(lambda: client.recv(65536), b""))
+
+
+def test_a_server_that_takes_one_connection_in_each_run_waits_for_nothing(
+    stage: Stage, wanted: dict[str, Any]
+) -> None:
+    change(stage, wanted, one=server(run=[sys.executable, "-c", SERVE_ONE], listen=5011, idle="never"))
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(stage.lab.connect(5011, timeout=60.0)) for _ in range(40)]
+        for client in clients:
+            client.sendall(b"?")
+        clients[-1].shutdown(SHUT_WR)
+        assert {client.recv(3) for client in clients} == {b"one"}
+    assert rearmed(stage, "one") == held_up(stage, "one") == []
+    assert stage.status()["one"]["state"] in {"asleep", "running"}
+
+
+def test_an_agent_that_comes_later_forgets_what_a_healthy_server_did_before(
+    stage: Stage, wanted: dict[str, Any]
+) -> None:
+    script = SCRIPT.replace("/run/once", "/run/again")
+    change(stage, wanted, again={**ONCE, "run": ["/bin/sh", "-c", script], "listen": 5012})
+    stage.systemctl("start", "projctl-again.service", check=False)
+    wait_for(lambda: restarts(stage, "again") == 1, "its second start")
+    stage.systemctl("restart", "projctl-agent.service")
+    wait_for(lambda: restarts(stage, "again") == 0, "no restarts to count")
+
+
+def test_the_pauses_of_a_server_behind_a_proxy_grow(stage: Stage, wanted: dict[str, Any]) -> None:
+    change(stage, wanted, behind={**BROKEN, "listen": 5013, "server": "proxy"})
+    with stage.lab.connect(5013, timeout=30.0) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        what = r"crash: (exit status 3|the server ended before it was ready.*)"
+        shown(stage, "behind", rf"{what}, [0-9]+ times, next start in [34] s")
+        gaps = longest_gaps(stage, "projctl-behind.backend.service")
+        assert gaps[0] >= 1
+        assert gaps[1] >= 2
+    projctl(stage.lab, "down", "behind")
 
 
 def test_who_comes_right_after_the_first_pause_is_served_by_what_is_mended(
@@ -222,7 +340,8 @@ def test_a_users_own_agent_mends_by_itself() -> None:
         lab.run(["systemctl", "daemon-reload"])
         stage = install_user_agent(lab, "bob")
         start = "Type=exec\nExecStart=\nExecStart={}"
-        stage.project("shy", "5003", service=start.format("/bin/true"))
+        stage.project("shy", "5003", service=start.format("/bin/true"), socket=limits())
+        stage.project("vain", "5008", service=start.format("/bin/sh -c 'sleep 0.2'"))
         stage.project(
             "broken", "5004", service=f"{start.format('/bin/false')}\nRestart=on-failure\nRestartSec=1s"
         )
@@ -233,6 +352,8 @@ def test_a_users_own_agent_mends_by_itself() -> None:
         stage.systemctl("start", "--no-block", "projctl-broken.service")
         provoke(stage, "shy", 5003)
         wait_for(lambda: rearmed(stage, "shy"), "the socket open again")
-        shown(stage, "broken", r"crash: exit status 1, [34] times, next start in [0-9] s")
+        shown(stage, "broken", r"crash: exit status 1, [0-9]+ times, next start in [0-9] s")
+        stage.lab.connect(5008).close()
+        shown(stage, "vain", rf"{UNTAKEN}, [0-9]+ times, next start in [0-9]+ s")
         wait_for(lambda: stage.entries(MESSAGE_ID=LEAK, PROJCTL_PROJECT="parent"), "what was left behind")
         stop_what_leaks_and_what_does_not(stage)

@@ -27,7 +27,11 @@ _UP = frozenset({"running", "starting", "stopping", "frozen"})
 #: Name, help, field of Totals.
 _COUNTS = (
     ("projctl_failed_starts", "Runs that went wrong before they were ready.", "failed_starts"),
-    ("projctl_rearmed_sockets", "Sockets that were opened again after systemd gave them up.", "rearmed"),
+    (
+        "projctl_rearmed_sockets",
+        "Sockets that start their server again: after pauses, or given up before.",
+        "rearmed",
+    ),
     ("projctl_leaks", "Runs that left something behind.", "leaks"),
     (
         "projctl_suppressed_lines",
