@@ -145,8 +145,8 @@ def test_the_pauses_of_a_crashing_server_grow_and_end_with_an_apply(
     change(stage, wanted, broken=BROKEN)
     with stage.lab.connect(5001, timeout=30.0) as client:
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        shown(stage, "broken", r"crash: exit status 3, 3 times, next start in [0-9] s")
-        gaps = [later - earlier for earlier, later in pairwise(starts(stage, "projctl-broken.service"))]
+        shown(stage, "broken", r"crash: exit status 3, [34] times, next start in [34] s")
+        gaps = longest_gaps(stage, "projctl-broken.service")
         assert gaps[0] >= 1
         assert gaps[1] >= 2  # systemd alone would have waited one second again
         wait_for(lambda: projects(stage.lab)["broken"]["state"] == "failed", "projctl to say that it failed")
