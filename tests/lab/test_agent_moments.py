@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from projctl.lab import Lab
 
 ALTERED = Path(__file__).with_name("altered_agent.py")
+#: Where no sandbox of the agent hides it, wherever this directory lies.
+INSIDE = "/usr/local/lib/altered_agent.py"
 
 
 def begin(lab: Lab, project: dict[str, Any], *alteration: str) -> Stage:
     """An agent altered so, and a project."""
     stage = install_agent(lab)
-    words = " ".join([sys.executable, str(ALTERED), *alteration])
+    lab.write(INSIDE, ALTERED.read_text())
+    words = " ".join([sys.executable, INSIDE, *alteration])
     stage.write(f"{AGENT}.d/altered.conf", f"[Service]\nExecStart=\nExecStart={words}\n")
     stage.systemctl("daemon-reload")
     stage.systemctl("restart", AGENT)
