@@ -140,11 +140,6 @@ class Watch:
     async def _look(self, bus: Bus) -> Decision:
         observation = await activity.observe(bus, self.shared.table, self.target, self._latest())
         self.usage.look()
-        # While systemd starts itself anew, counters are away for a moment.
-        uncounted = self.track is not None and not self.track.previous.counted and not observation.counted
-        if uncounted and not self.told_no_counters:
-            self.told_no_counters = True
-            messages.no_counters(self.settings.instance, self.settings.service, self.invocation)
         return self._judge(observation)
 
     async def _was_used(self, bus: Bus, since: Track) -> bool:
@@ -195,6 +190,11 @@ class Watch:
         self.news.set()
 
     def _judge(self, observation: Observation) -> Decision:
+        # While systemd starts itself anew, counters are away for a moment.
+        uncounted = self.track is not None and not self.track.previous.counted and not observation.counted
+        if uncounted and not self.told_no_counters:
+            self.told_no_counters = True
+            messages.no_counters(self.settings.instance, self.settings.service, self.invocation)
         if self.track:
             self.track, self.decision = idle.look(self.policy, self.track, observation)
         elif self.earlier:
@@ -216,11 +216,11 @@ class Watch:
         # Before the last look: it can take a while, in which somebody comes.
         await self.freezing.thaw("stop")
         last = await activity.observe(bus, self.shared.table, self.target, self._latest(), last=True)
-        self.track, self.decision = idle.look(self.policy, self.track, last)
-        if not self.decision.stop:
+        decision = self._judge(last)
+        if not decision.stop:
             return False
         instance, unit = self.settings.instance, self.settings.service
-        messages.idle_stop(instance, unit, self.invocation, self.decision, self.usage.fields(counters))
+        messages.idle_stop(instance, unit, self.invocation, decision, self.usage.fields(counters))
         self.told_stop = True
         try:
             await bus.stop_unit(unit)
