@@ -146,3 +146,39 @@ def test_nothing_stays_with_a_connection_that_did_not_tell_all(
 
     monkeypatch.setattr(fleet_.Bus, "connect", connect)
     asyncio.run(work())
+
+
+def test_after_a_reload_sockets_that_failed_are_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was asked of them meanwhile may have got no answer."""
+    asked: list[str] = []
+
+    class Idle(Silent):
+        def __init__(self) -> None:
+            pass
+
+        async def lost(self) -> None:
+            await asyncio.Event().wait()
+
+        async def list_units(self, patterns: list[str], states: list[str]) -> list[UnitRow]:
+            asked.extend(patterns if states == ["failed"] else ())
+            return []
+
+        async def properties(self, *wanted: tuple[str, str, str]) -> list[Any]:
+            return []
+
+    async def connect(_listener: Listener, *, user: bool) -> Bus:
+        return cast("Bus", Idle())
+
+    async def work() -> None:
+        fleet = Fleet(Ledger, lambda: None, lambda: None, lambda _: None, {}, lambda _: None)
+        await fleet.connect(user=True)
+        asked.clear()
+        fleet._reloaded()
+        async with asyncio.timeout(30):
+            while not asked:
+                await asyncio.sleep(0.01)
+        fleet.disconnect()
+
+    monkeypatch.setattr(fleet_.Bus, "connect", connect)
+    asyncio.run(work())
+    assert asked == ["projctl-*.socket"]
