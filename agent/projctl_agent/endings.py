@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
 from projctl_agent import messages, usage
-from projctl_agent.bus import UNIT
+from projctl_agent.bus import UNIT, BusError
 from projctl_agent.usage import Bytes, Usage
 
 if TYPE_CHECKING:
@@ -46,13 +47,14 @@ class Endings:
         return self._stopping.pop(service, None)
 
     async def conclude(self, bus: Bus, watch: Watch) -> None:
-        """Tell the figures of a run that has ended, unless its idle stop told them. Raises BusError."""
-        wanted, now = watch.settings, time.monotonic()
-        counted = await usage.counters(bus, wanted.sockets)
+        """Tell the figures of a run that has ended, unless its idle stop told them."""
+        wanted, now, counted = watch.settings, time.monotonic(), None
+        with contextlib.suppress(BusError):  # what is known is told without an answer, too
+            counted = await usage.counters(bus, wanted.sockets)
+            (identity,) = await bus.properties((wanted.primary, UNIT, "InvocationID"))
+            if bytes(identity or b"").hex() in {"", watch.invocation}:
+                await watch.usage.conclude(bus, wanted.primary)
         self._counters[wanted.instance] = counted
-        (identity,) = await bus.properties((wanted.primary, UNIT, "InvocationID"))
-        if bytes(identity or b"").hex() in {"", watch.invocation}:
-            await watch.usage.conclude(bus, wanted.primary)
         if not watch.told_stop:
             idle = None if watch.track is None else max(0.0, now - watch.track.last_use)
             messages.ended(

@@ -323,8 +323,9 @@ class Fleet:
     async def _open_all(self, bus: Bus) -> None:
         for row in await bus.list_units([_SERVICES], sorted(_RUNNING)):
             self._open(row.name)
-        opening = [task for service, task in self._opening.items() if service]
-        await asyncio.gather(*opening, return_exceptions=True)
+        # Another reload ends this wait, and no opening.
+        if opening := [task for service, task in self._opening.items() if service]:
+            await asyncio.wait(opening)
         self._earlier.clear()
 
     def _close_all(self) -> None:
@@ -340,6 +341,8 @@ class Fleet:
 
     def _start(self, service: str, work: Any) -> None:  # noqa: ANN401
         task = asyncio.get_running_loop().create_task(work)
+        if before := self._opening.get(service):
+            before.cancel()
         self._opening[service] = task
         task.add_done_callback(lambda done: self._opened(service, done))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
 from functools import partial
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 _GIVEN_UP = frozenset({"trigger-limit-hit", "service-start-limit-hit"})
 #: Seconds: the longest wait, and how long a server must be up to count as well.
 _LONGEST, _WELL = 300.0, 10.0
+#: How often systemd is asked to end a pause, while it gives no answer.
+_TRIES = 10
 #: Seconds after the end of a pause by somebody in which there is no other: his own order is about to come.
 _TURN = 2.0
 
@@ -74,7 +75,7 @@ class Healing:
         counts = await bus.properties(*((service, SERVICE, "NRestarts") for service in services))
         for service, restarts in zip(services, counts, strict=True):
             if restarts:
-                self._failures[service] = restarts
+                self._failures[service] = max(restarts, self._failures[service])
                 self.started(_instance(service))
 
     def disconnect(self) -> None:
@@ -83,6 +84,7 @@ class Healing:
             task.cancel()
         for look in self._looks:
             look.cancel()
+        self._counting.clear()
         self._bus = self._orders = None
 
     def failed(self, unit: str, invocation: str = "") -> None:
@@ -114,8 +116,8 @@ class Healing:
         self._cancel(service)
 
     def closed(self, socket: str) -> None:
-        """A socket was closed by somebody: what waited there is gone."""
-        for service in [unit for unit in self._held if _instance(unit) == instance_of_socket(socket)]:
+        """A socket was closed by somebody: what waited there is gone. One that wakes nobody closes with each run."""
+        for service in [unit for unit in self._held if f"projctl-{_instance(unit)}.socket" == socket]:
             self._cancel(service)
 
     def started(self, instance: str) -> None:
@@ -253,7 +255,10 @@ class Healing:
 
     async def _hold(self, bus: Bus, orders: Orders, unit: str) -> bool:
         self._held.add(unit)
-        return await self._pause(bus, orders, unit)
+        try:
+            return await self._pause(bus, orders, unit)
+        finally:
+            self._held.discard(unit)
 
     async def _pause(self, bus: Bus, orders: Orders, unit: str) -> bool:
         """A start waits for the start of units that are ordered before it, and the pause is one that takes its time.
@@ -264,7 +269,6 @@ class Healing:
         try:
             await orders.start(pause)
         except BusError as error:
-            self._held.discard(unit)
             self._report(f"cannot hold up {unit}: {error}")
             await asyncio.sleep(wait(self._failures[unit]))  # it would be said at each failure
             return False
@@ -274,8 +278,7 @@ class Healing:
             # What fails from now on is another failure; this one is kept until it is done.
             self._held.discard(unit)
             self._looks.add(self._tasks.pop(unit))
-            with contextlib.suppress(BusError):  # it is gone already, or the connection is
-                await bus.stop_unit(pause)
+            await _end(bus, pause)
         return True
 
     def _look_whether_well(self, instance: str) -> None:
@@ -287,22 +290,37 @@ class Healing:
             await self._forget_what_was(bus, instance)
         except UnansweredError:
             self.started(instance)
-        except BusError as error:
-            self._report(f"cannot forget the failures of {instance}: {error}")
 
     async def _forget_what_was(self, bus: Bus, instance: str) -> None:
         service = f"projctl-{instance}.service"
         state, entered = await bus.properties(
             (service, UNIT, "ActiveState"), (service, UNIT, "ActiveEnterTimestampMonotonic")
         )
-        if state != "active" or time.monotonic() - entered / 1e6 < _WELL:
+        if state != "active" or time.monotonic() - (entered or 0) / 1e6 < _WELL:
             return
         for unit in self._units_of(instance):
-            if instance_of_service(unit):
-                # systemd's count of restarts, by which its own pauses grow, begins anew.
-                await bus.reset_failed(unit)
+            try:
+                if instance_of_service(unit):
+                    # systemd's count of restarts, by which its own pauses grow, begins anew.
+                    await bus.reset_failed(unit)
+            except UnansweredError:
+                raise
+            except BusError as error:  # one that has gone has no count
+                self._report(f"cannot forget the failures of {unit}: {error}")
             self._cancel(unit)
             self._forget(unit)
+
+
+async def _end(bus: Bus, pause: str) -> None:
+    """End a pause; a new connection ends those of the one before."""
+    for _ in range(_TRIES):
+        try:
+            return await bus.stop_unit(pause)
+        except UnansweredError:
+            await asyncio.sleep(1.0)
+        except BusError:  # it is gone already
+            return None
+    return None
 
 
 def _is_backend(unit: str) -> bool:

@@ -324,16 +324,19 @@ def woken(track: Track, now: float) -> Track:
     return replace(track, last_use=now, last_reason="connections")
 
 
-def is_stirred(before: Observation, now: Observation) -> bool:
-    """Whether anything has come or moved between two looks, however near each other they are."""
+def is_stirred(track: Track, now: Observation) -> bool:
+    """Whether anything has come or moved since the look before, however near it is."""
+    before = track.previous
     if now.queue or now.connections is None or now.connections != before.connections:
         return True
     if now.quiet is not None and now.quiet < now.taken - before.taken:
         return True
     if _has_moved_bytes(before, now) or (now.program_held or 0.0) > before.taken:
         return True
+    if _is_gapless(before, now) or now.mixed:
+        return False
     worked = (now.cpu_seconds or 0.0) - (before.cpu_seconds or 0.0)
-    return not _is_gapless(before, now) and worked > CPU_GRACE
+    return worked > 2 * (track.quiet_rate or 0.0) * (now.taken - before.taken) + CPU_GRACE
 
 
 def freeze_due(policy: Policy, track: Track) -> float | None:

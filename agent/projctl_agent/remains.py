@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from projctl_agent import activity, cgroup, messages, statefile
-from projctl_agent.bus import SERVICE, SLICE, UNIT, BusError
+from projctl_agent.bus import SERVICE, SLICE, UNIT, BusError, UnansweredError
 from projctl_agent.clock import system
 from projctl_agent.names import instance_of_service
 from projctl_agent.statefile import count, instance, number, text
@@ -116,7 +116,10 @@ class Remains:
     async def connected(self, bus: Bus, orders: Orders) -> None:
         """Look for what runs left that ended while nobody followed systemd."""
         (group,) = await bus.properties((_SLICE, SLICE, "ControlGroup"))
-        for place in cgroup.directory(group).glob("*/projctl-*.service") if group else ():
+        places: list[Path] = []
+        with contextlib.suppress(OSError):  # a slice has gone meanwhile
+            places += cgroup.directory(group).glob("*/projctl-*.service") if group else ()
+        for place in places:
             if instance_of_service(place.name):
                 self.ended_unwatched(bus, orders, place.name)
 
@@ -145,6 +148,11 @@ class Remains:
             for end in ends:
                 try:
                     await self._look(bus, orders, end)
+                except UnansweredError as error:
+                    if time.monotonic() - end.moment < _PATIENCE:
+                        self._ends.append(end)
+                    else:
+                        self._report(f"cannot look for what {end.unit} left: {error}")
                 except (BusError, OSError) as error:
                     self._report(f"cannot look for what {end.unit} left: {error}")
 

@@ -144,7 +144,7 @@ class Watch:
 
     async def _was_used(self, bus: Bus, since: Track) -> bool:
         now = await activity.observe(bus, self.shared.table, self.target, since.previous, last=True)
-        return idle.is_stirred(since.previous, now)
+        return idle.is_stirred(since, now)
 
     async def _rest(self, bus: Bus) -> float | None:
         """Freeze it where that is due; when the next look is. What is frozen is not looked at."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 #: Values in one manifest, aliased ones counted each time: few lines of aliases can stand for billions.
 MAX_VALUES = 1_000_000
 MAX_DEPTH = 32
+_TOO_DEEP = f"must be nested at most {MAX_DEPTH} levels deep"
+_LIBRARY_TOO_DEEP = "exceeded maximum nesting depth"
 
 #: libyaml where PyYAML has it: several times as fast, the same events and places.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -197,7 +199,7 @@ class _Composer:
         if self._count > MAX_VALUES:
             raise self._error(f"must have at most {MAX_VALUES} values, aliases counted each time", event)
         if depth > MAX_DEPTH:
-            raise self._error(f"must be nested at most {MAX_DEPTH} levels deep", event)
+            raise self._error(_TOO_DEEP, event)
 
     def _check_tag(self, event: yaml.Event, kind: str) -> None:
         tag: str | None = getattr(event, "tag", None)
@@ -228,7 +230,8 @@ class _Composer:
         said = error.problem or "it is not complete"
         if mark.source[mark.column - 1 : mark.column] == "\t":
             said = "found character '\\t'"
-        return Problem(reword(said), mark)
+        # libyaml from 0.2.6 on reads ahead, and has a limit of its own.
+        return Problem(_TOO_DEEP if said == _LIBRARY_TOO_DEEP else reword(said), mark)
 
 
 def _height(parts: list[Node]) -> int:

@@ -148,26 +148,64 @@ def test_nothing_stays_with_a_connection_that_did_not_tell_all(
     asyncio.run(work())
 
 
+class Idle(Silent):
+    """A systemd that has no units and knows nothing."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def lost(self) -> None:
+        await asyncio.Event().wait()
+
+    async def list_units(self, patterns: list[str], states: list[str]) -> list[UnitRow]:
+        return []
+
+    async def properties(self, *wanted: tuple[str, str, str]) -> list[Any]:
+        return [None] * len(wanted)
+
+
+def test_two_reloads_at_once_leave_nobody_who_asks_a_connection_that_has_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Busy(Idle):
+        silent = False
+
+        async def list_units(self, patterns: list[str], states: list[str]) -> list[UnitRow]:
+            if self.silent:
+                raise UnansweredError("it reloads")
+            return []
+
+    bus = Busy()
+
+    async def connect(_listener: Listener, *, user: bool) -> Bus:
+        return cast("Bus", bus)
+
+    async def work() -> None:
+        fleet = Fleet(Ledger, lambda: None, lambda: None, lambda _: None, {}, lambda _: None)
+        await fleet.connect(user=True)
+        bus.silent = True
+        for _ in range(2):
+            fleet._reloaded()
+            await asyncio.sleep(0.05)
+        fleet.disconnect()
+        await asyncio.sleep(0.05)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    monkeypatch.setattr(fleet_.Bus, "connect", connect)
+    asyncio.run(work())
+
+
 def test_after_a_reload_sockets_that_failed_are_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was asked of them meanwhile may have got no answer."""
     asked: list[str] = []
 
-    class Idle(Silent):
-        def __init__(self) -> None:
-            pass
-
-        async def lost(self) -> None:
-            await asyncio.Event().wait()
-
+    class Asked(Idle):
         async def list_units(self, patterns: list[str], states: list[str]) -> list[UnitRow]:
             asked.extend(patterns if states == ["failed"] else ())
             return []
 
-        async def properties(self, *wanted: tuple[str, str, str]) -> list[Any]:
-            return []
-
     async def connect(_listener: Listener, *, user: bool) -> Bus:
-        return cast("Bus", Idle())
+        return cast("Bus", Asked())
 
     async def work() -> None:
         fleet = Fleet(Ledger, lambda: None, lambda: None, lambda _: None, {}, lambda _: None)

@@ -166,8 +166,10 @@ def test_housekeeping_of_a_server_without_counters_is_learned() -> None:
         (QUIET, {"program_held": 100.01}, True),
         (QUIET, {"connections": frozenset({7})}, True),
         (QUIET, {"cpu_seconds": 1.5}, False),
-        (UNCOUNTED, {"cpu_seconds": 1.0005}, False),
+        # A server that is never quite still does no more than it always does.
+        (UNCOUNTED, {"cpu_seconds": 1.0013}, False),
         (UNCOUNTED, {"cpu_seconds": 1.002}, True),
+        (replace(UNCOUNTED, mixed=True), {"cpu_seconds": 1.002}, False),
         (OPAQUE, {"connections": frozenset()}, True),
         (replace(QUIET, connections=frozenset({7}), received=9.0), {"quiet": 9.02}, False),
         (replace(QUIET, connections=frozenset({7}), received=9.0), {"quiet": 0.01}, True),
@@ -176,4 +178,5 @@ def test_housekeeping_of_a_server_without_counters_is_learned() -> None:
 def test_what_stirs_between_two_looks_however_near(
     before: Observation, changes: dict[str, object], stirred: bool
 ) -> None:
-    assert idle.is_stirred(before, later(before, 0.02, **changes)) is stirred
+    track = Track(0.0, 0.0, "start", before, quiet_rate=0.01)
+    assert idle.is_stirred(track, later(before, 0.02, **changes)) is stirred

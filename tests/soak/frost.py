@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from projctl.lab import Lab
 
-#: Seconds until a service that was ended is back, and until all that it left runs then: parents of others go on 1.5 s
-#: after these. What stops without use has longer until that.
+#: Seconds until a service that was ended is back, and until all that it left runs then. What stops without use has
+#: longer until that.
 _BACK, _ALL_RUN = 60.0, 2.5
 _PAUSE = 0.01
 

@@ -142,4 +142,5 @@ def _slice() -> Path:
     above = list(cgroup.directory(cgroup.of("self")).parents)
     manager = next((n for n, place in enumerate(above) if _MANAGER.fullmatch(place.name)), len(above))
     slices = [place / "projctl.slice" for place in above[: manager + 1]]
-    return next((place for place in slices if place.is_dir()), slices[-1])
+    top = slices[-1] if manager < len(above) else cgroup.directory("/projctl.slice")
+    return next((place for place in slices if place.is_dir()), top)

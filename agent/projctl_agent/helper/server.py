@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Seconds without a connection after which the helper ends; its socket starts it again.
 _LINGER = 30.0
+#: Seconds for an order: whoever gave it may have gone meanwhile, and what is frozen for him thaws when it is over.
+_PATIENCE = 20.0
 
 
 async def run(stopping: asyncio.Event) -> None:
@@ -107,12 +109,20 @@ class _Desk:
             if request.verb is Verb.HOLDERS:
                 # In a thread: what is frozen must not wait until all processes are looked through.
                 return _answer(holders=await asyncio.to_thread(_find, request.inodes))
-            # The template of pauses is the agent's own, and comes from a package as it is; whom it holds up does not.
-            await ours.check(self._bus, paused_by(request.unit) or request.unit)
-            await self._do(request, tell)
+            # A reclaim takes its time, and is asked on a connection of its own.
+            async with asyncio.timeout(None if request.verb is Verb.RECLAIM else _PATIENCE):
+                await self._check(request)
+                await self._do(request, tell)
+        except TimeoutError:
+            return _answer(error=f"systemd gives no answer within {_PATIENCE:g} s")
         except (RefusedError, BusError) as error:
             return _answer(error=str(error))
         return _answer(done=request.unit)
+
+    async def _check(self, request: Request) -> None:
+        if request.verb is not Verb.THAW:  # only what is frozen thaws, and that was checked
+            # The template of pauses is the agent's own, and comes from a package as it is; whom it holds up does not.
+            await ours.check(self._bus, paused_by(request.unit) or request.unit)
 
     async def _do(self, request: Request, tell: Callable[[str, str], None]) -> None:
         match request.verb:

@@ -24,9 +24,11 @@ _NAME = "wgunicorn-"
 def find(process: Process) -> list[int]:
     """Duplicates of what a process, a parent of others, reads their signs of life from; none where that is not told."""
     found = []
+    # Whoever closes a duplicate of a file of FUSE or of a network waits for an answer, which may never come.
+    local = descriptors.local_mounts(process.pid)
     with contextlib.suppress(OSError, RefusedError):
         for number, file in descriptors.opened(process.pid):
-            if file.mount not in {descriptors.mount_of_sockets(), descriptors.mount_of_pipes()}:
+            if file.mount in local:
                 descriptor = duplicate(process, number)
                 if _is_sign(descriptor):
                     found.append(descriptor)
