@@ -71,6 +71,10 @@ class Freezer:
         frozen.let_go()
         frozen.tell(service, reason)
 
+    def holds(self, service: str) -> bool:
+        """Whether it is frozen."""
+        return service in self._frozen
+
     def thaw(self, service: str) -> None:
         """Let it go on; no error where it is not frozen. One that is just being frozen follows when that is through."""
         self._end([service])

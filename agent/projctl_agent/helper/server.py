@@ -120,7 +120,8 @@ class _Desk:
         return _answer(done=request.unit)
 
     async def _check(self, request: Request) -> None:
-        if request.verb is not Verb.THAW:  # only what is frozen thaws, and that was checked
+        # What is frozen was checked then, and thaws even where its file has gone or systemd does not answer.
+        if request.verb is not Verb.THAW or not self._freezer.holds(request.unit):
             # The template of pauses is the agent's own, and comes from a package as it is; whom it holds up does not.
             await ours.check(self._bus, paused_by(request.unit) or request.unit)
 
