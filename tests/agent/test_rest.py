@@ -97,22 +97,26 @@ def test_a_manager_that_waits_for_ever_soon_waits_no_more(manager: Manager) -> N
     asyncio.run(work())
 
 
-def test_the_manager_is_told_how_long_nobody_wakes_up(manager: Manager) -> None:
+def test_the_manager_is_told_how_long_nobody_wakes_up(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Should nobody then, since what was to be looked at has gone, the sign comes in time all the same."""
     planned = math.inf
+    # As long that a busy machine is no hindrance.
+    monkeypatch.setenv("WATCHDOG_USEC", "800000")
 
     async def work() -> None:
         nonlocal planned
-        planned = time.monotonic() + 0.25
+        planned = time.monotonic() + 2.5
         chore = asyncio.create_task(give_signs_of_life(Rest(lambda: True, lambda: planned)))
         begun = time.monotonic()
         told, _, said = (await manager.heard(1))[0].partition("\n")
         assert said == "WATCHDOG=1"
         patience = int(told.removeprefix("WATCHDOG_USEC=")) / 1e6
-        assert 0.25 < patience < 0.4
+        assert 2.5 < patience < 4.2
         planned = math.inf
         assert (await manager.heard(1))[0].endswith("WATCHDOG=1")
-        assert 0.1 < time.monotonic() - begun < patience
+        assert 1.0 < time.monotonic() - begun < patience
         chore.cancel()
 
     asyncio.run(work())
