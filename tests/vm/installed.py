@@ -41,6 +41,12 @@ version: 1
 projects:
   more: {path: /srv/site, run: gunicorn app:application, listen: 3403, user: www-data, idle: never}
 """
+#: Ends at once and takes no connection.
+SHY = """\
+version: 1
+projects:
+  shy: {path: /srv/site, run: [/bin/true], server: native, listen: 3404, idle: never}
+"""
 
 
 def apt_installs_them() -> None:
@@ -169,6 +175,18 @@ def thaw() -> None:
     falls_asleep("projctl-still.service")
 
 
+def taking_nothing() -> None:
+    """a server that ends without taking its connection is held up longer and longer; its socket stays open"""
+    MORE.write_text(SHY)
+    run("projctl", "apply", "--no-preflight")
+    with socket.create_connection(("127.0.0.1", 3404), timeout=PATIENCE):
+        wait_for(lambda: "without taking its connection" in run("projctl", "status", "shy"), "what happened")
+        wait_for(lambda: metric('projctl_rearmed_sockets_total{project="shy"}') >= 2, "two pauses")
+        assert state("projctl-shy.socket") == "active"
+    MORE.unlink()
+    run("projctl", "apply")
+
+
 def bus_restart() -> None:
     """after a restart of the system bus the agent stops what is idle again, counts that, and stops nothing in use"""
     get(3401)
@@ -258,6 +276,7 @@ STEPS = (
     out_of_memory,
     freeze,
     thaw,
+    taking_nothing,
     bus_restart,
     clock_forward,
     clock_back,
