@@ -17,7 +17,7 @@ from projctl.lab import Lab
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 AGENT, HELPER = "projctl-agent.service", "projctl-agent-helper.service"
 #: As soon as the agent could see that nobody uses it.
@@ -50,18 +50,6 @@ PROJECTS = {
     "again": counting(5015),
     "pool": counting(5012) | {"warm": "always"},
     "loop": {"path": str(APPS), "listen": 5011, "idle": SOON, "run": "uvicorn asgi:app --loop uvloop"},
-}  # fmt: skip
-#: gunicorn of another user with workers of each kind: frozen for longer than they may be silent, and awake for long
-#: enough to be ended for it.
-KINDS = {"one": "sync", "sync": "sync", "threads": "gthread", "async": "uvicorn.workers.UvicornWorker"}
-SILENT = 4
-PROJECTS |= {
-    name: {
-        "path": str(APPS), "listen": 5040 + number, "idle": {"freeze": "2s", "stop": "never"},
-        "run": f"gunicorn {'asgi' if name == 'async' else 'wsgi'}:app --timeout {SILENT} --worker-class {kind}"
-        f" --workers {1 if name == 'one' else 3}", "user": "nobody",
-    }
-    for number, (name, kind) in enumerate(KINDS.items())
 }  # fmt: skip
 #: What an administrator may order, by the name of the project that it is ordered for, each on a port of its own.
 JOBS = {
@@ -230,42 +218,6 @@ def test_each_instance_freezes_by_itself(stage: Stage) -> None:
     assert {
         entry["PROJCTL_INSTANCE"] for entry in stage.entries(PROJCTL_EVENT="thawed", PROJCTL_PROJECT="pair")
     } == {"0"}
-
-
-def members(stage: Stage, name: str) -> set[str]:
-    group = stage.systemctl("show", "-P", "ControlGroup", f"projctl-{name}.service")
-    return set(stage.lab.run(["cat", f"/sys/fs/cgroup{group}/cgroup.procs"]).stdout.split())
-
-
-def no_longer_freeze(stage: Stage, names: Iterable[str]) -> None:
-    for name in names:
-        stage.write(f"projctl-{name}.service.d/no.conf", "[X-Projctl]\nIdleFreezeSec=\n")
-    stage.systemctl("daemon-reload")
-
-
-def test_gunicorn_keeps_its_workers(stage: Stage) -> None:
-    """Its parent would end workers whose last sign of life is from before the frost, however that ends."""
-    for number in range(len(KINDS)):
-        assert stage.get(5040 + number)
-    before = {name: members(stage, name) for name in KINDS}
-    for end in (
-        lambda: [stage.get(5040 + number) for number in range(len(KINDS))],
-        lambda: stage.systemctl("restart", AGENT),
-        lambda: stage.systemctl("kill", "-s", "KILL", "--kill-whom=main", HELPER),
-        lambda: no_longer_freeze(stage, KINDS),
-    ):
-        for name in KINDS:
-            wait_until_frozen(stage, name)
-        time.sleep(SILENT + 1)
-        end()
-    expected = ["connection", "lost", "lost", "settings"]
-    for name in KINDS:
-        wait_for(lambda name=name: reasons(stage, name) == expected, f"{name} awake")  # type: ignore[misc]
-    time.sleep(2)
-    for name in KINDS:
-        said = stage.entries(_SYSTEMD_UNIT=f"projctl-{name}.service")
-        assert not [entry["MESSAGE"] for entry in said if "TIMEOUT" in str(entry["MESSAGE"])]
-    assert {name: members(stage, name) for name in KINDS} == before
 
 
 def test_what_is_warm_is_frozen_before_anybody_came(stage: Stage) -> None:
